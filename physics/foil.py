@@ -1,0 +1,46 @@
+"""The thin foil as a person specifies it; `render.foil` turns it into height maps."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from physics.errors import require
+from physics.frozen import frozen_array
+
+
+@dataclass(frozen=True, kw_only=True)
+class Foil:
+    """A foil of `thickness_nm` along its normal at the field's centre.
+
+    `normal_uvw` is the foil normal n as a lattice direction, n.B > 0; None: along the beam.
+    `wedge_deg` is the angle between the two faces; thickness grows along the in-image direction
+    `wedge_azimuth_deg` (anticlockwise from +x). The two faces turn by half that angle each.
+    `curvature_inv_um` is that of the mid-surface along the in-image direction `curvature_azimuth_deg`
+    and `cross_curvature_inv_um` that along the direction 90 degrees anticlockwise of it: positive is a dome
+    toward the gun, z_mid = -(curvature u^2 + cross_curvature v^2) / 2.
+
+    Raises InputError for a thickness that is not positive or angles out of range.
+    """
+
+    thickness_nm: float
+    normal_uvw: tuple[float, float, float] | None = None
+    wedge_deg: float = 0.0
+    wedge_azimuth_deg: float = 0.0
+    curvature_inv_um: float = 0.0
+    cross_curvature_inv_um: float = 0.0
+    curvature_azimuth_deg: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name in ("thickness_nm", "wedge_deg", "wedge_azimuth_deg", "curvature_inv_um",
+                     "cross_curvature_inv_um", "curvature_azimuth_deg"):  # fmt: skip
+            value = getattr(self, name)
+            frozen_array([value], (1,), f"foil.{name}")
+            object.__setattr__(self, name, float(value))
+        require(self.thickness_nm > 0, "foil.thickness_nm", "be > 0", self.thickness_nm)
+        require(self.thickness_nm <= 2000, "foil.thickness_nm", "be <= 2000", self.thickness_nm,
+                "thicker foils transmit no beam that two-beam theory describes")  # fmt: skip
+        require(0 <= self.wedge_deg <= 60, "foil.wedge_deg", "lie in [0, 60]", self.wedge_deg)
+        if self.normal_uvw is not None:
+            normal = frozen_array(self.normal_uvw, (3,), "foil.normal_uvw")
+            require(bool((normal != 0).any()), "foil.normal_uvw", "not be [0, 0, 0]", list(normal))
+            object.__setattr__(self, "normal_uvw", tuple(float(u) for u in normal))

@@ -1,0 +1,160 @@
+"""The Scene: everything that determines a micrograph, frozen, as JSON both ways.
+
+All randomness has been drawn when a Scene exists; `render.simulate(scene)` is a pure function of it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from physics.beam import BeamCondition
+from physics.crystal import Crystal
+from physics.dislocation import Dislocation
+from physics.errors import InputError, require
+from physics.fault import StackingFault
+from physics.foil import Foil
+from render.detector import Detector
+from render.scene_rules import check_consistency
+
+SCENE_VERSION = 1
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Scene:
+    """A specimen, the beam on it and the camera under it.
+
+    `shape` (Y, X) pixels of `pixel_nm`. `visible_contrast` is the |contrast| from which a label is visible.
+    `slice_nm` is the integration step down the foil before refinement near lines; `core_nm` the radius a of
+    the non-singular core (Cai et al. 2006). `foil_renderer` is what makes the foil's height maps: "numpy", or
+    "bpy X.Y.Z" with the version that must be present to reproduce the bytes.
+
+    Raises InputError where the parts contradict each other (see `render.scene_rules`).
+    """
+
+    crystal: Crystal
+    foil: Foil
+    beam: BeamCondition
+    dislocations: tuple[Dislocation, ...] = ()
+    faults: tuple[StackingFault, ...] = ()
+    detector: Detector = field(default_factory=Detector)
+    shape: tuple[int, int] = (512, 512)
+    pixel_nm: float = 1.0
+    visible_contrast: float = 0.02
+    slice_nm: float = 1.0
+    core_nm: float = 0.5
+    foil_renderer: str = "numpy"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "dislocations", tuple(self.dislocations))
+        object.__setattr__(self, "faults", tuple(self.faults))
+        ok = len(tuple(self.shape)) == 2 and all(float(n) == int(n) and 8 <= n <= 16384 for n in self.shape)
+        require(ok, "shape", "be two whole numbers in [8, 16384]", list(self.shape))
+        object.__setattr__(self, "shape", tuple(int(n) for n in self.shape))
+        for name in ("pixel_nm", "visible_contrast", "slice_nm", "core_nm"):
+            value = float(getattr(self, name))
+            require(math.isfinite(value) and value > 0, name, "be > 0", value)
+            object.__setattr__(self, name, value)
+        known = self.foil_renderer == "numpy" or self.foil_renderer.startswith("bpy ")
+        require(known, "foil_renderer", 'be "numpy" or "bpy VERSION"', self.foil_renderer)
+        check_consistency(self)
+
+    def replace(self, **changes: Any) -> Scene:
+        """A copy with some fields changed, checked again."""
+        return dataclasses.replace(self, **changes)
+
+    def to_json(self, indent: int | None = None) -> str:
+        """The Scene as JSON; floats are written so that they read back to the same bits."""
+        return json.dumps(
+            {
+                "version": SCENE_VERSION,
+                "crystal": {"material": self.crystal.material},
+                "foil": dataclasses.asdict(self.foil),
+                "beam": _plain(dataclasses.asdict(self.beam)),
+                "dislocations": [_plain(_fields(d)) for d in self.dislocations],
+                "faults": [_plain(_fields(f)) for f in self.faults],
+                "detector": _plain(dataclasses.asdict(self.detector)),
+                "shape": list(self.shape),
+                "pixel_nm": self.pixel_nm,
+                "visible_contrast": self.visible_contrast,
+                "slice_nm": self.slice_nm,
+                "core_nm": self.core_nm,
+                "foil_renderer": self.foil_renderer,
+            },
+            indent=indent,
+            allow_nan=False,
+        )
+
+    @classmethod
+    def from_json(cls, text: str) -> Scene:
+        """Read a Scene; fields left out take their defaults.
+
+        Raises InputError for text that is not JSON, unknown keys, missing keys, or values out of range.
+        """
+        try:
+            fields = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise InputError(f"scene must be JSON, got an error at line {error.lineno}: {error.msg}") from None
+        require(isinstance(fields, dict), "scene", "be a JSON object", type(fields).__name__)
+        fields = dict(fields)
+        version = fields.pop("version", SCENE_VERSION)
+        require(version == SCENE_VERSION, "version", f"be {SCENE_VERSION}", version)
+        parts: dict[str, Any] = {}
+        if "crystal" in fields:
+            crystal = fields.pop("crystal")
+            _check_keys(crystal, {"material"}, "crystal")
+            parts["crystal"] = Crystal.from_material(crystal.get("material"))
+        for name, noun in (("foil", Foil), ("beam", BeamCondition), ("detector", Detector)):
+            if name in fields:
+                parts[name] = _build(noun, fields.pop(name), name)
+        for name, noun in (("dislocations", Dislocation), ("faults", StackingFault)):
+            if name in fields:
+                items = fields.pop(name)
+                require(isinstance(items, list), name, "be a list", type(items).__name__)
+                parts[name] = tuple(_build(noun, item, f"{name}[{i}]") for i, item in enumerate(items))
+        return _build(cls, fields | parts, "scene")
+
+
+def _build(noun: type, fields: Any, where: str) -> Any:
+    names = {f.name for f in dataclasses.fields(noun)}
+    _check_keys(fields, names, where)
+    required = [
+        f.name for f in dataclasses.fields(noun)
+        if f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING and f.name not in fields
+    ]  # fmt: skip
+    require(not required, where, f"have {', '.join(required)}", f"only {', '.join(fields) or 'nothing'}")
+    try:
+        return noun(**{k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()})
+    except InputError as error:
+        # The nouns name their own fields; a list item adds which one it was.
+        raise InputError(f"{where}: {error}" if "[" in where else str(error)) from None
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{where} must have values of the right type, got {error}") from None
+
+
+def _check_keys(fields: Any, names: set[str], where: str) -> None:
+    require(isinstance(fields, dict), where, "be a JSON object", type(fields).__name__)
+    unknown = sorted(set(fields) - names)
+    require(not unknown, where, f"have only the keys {', '.join(sorted(names))}", ", ".join(map(str, unknown)))
+
+
+def _fields(noun: Any) -> dict[str, Any]:
+    return {f.name: getattr(noun, f.name) for f in dataclasses.fields(noun)}
+
+
+def _plain(value: Any) -> Any:
+    """JSON values: arrays become lists, infinity (an absorption length switched off) becomes null."""
+    if isinstance(value, dict):
+        return {k: _plain(v) for k, v in value.items()}
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    if isinstance(value, tuple | list):
+        return [_plain(v) for v in value]
+    if isinstance(value, float) and math.isinf(value):
+        return None
+    return value
