@@ -1,0 +1,209 @@
+"""Height maps of a foil's two faces, its thickness, and the excitation error where the foil is bent.
+
+The mid-surface is a height field, z_mid(x, y) = -(n_x x + n_y y) / n_z - (k1 u^2 + k2 v^2) / 2, with n the foil
+normal at the field's centre, k1 and k2 the curvatures, u and v image coordinates along and across the curvature
+azimuth. A face is the set of points p + h(p) m(p) (entrance) or p - h(p) m(p) (exit), p on the mid-surface, m its
+local normal, h half the thickness there; for a flat mid-surface both faces are planes, else the column over
+a given pixel is found by fixed-point iteration (a contraction, since h k < 1/2 is required).
+
+Axes: (Y, X) image rows and columns; trailing 3: image frame x, y, z in nm.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from physics import beam as diffraction
+from physics.beam import BeamCondition
+from physics.crystal import Crystal
+from physics.electron import wavelength_nm
+from physics.errors import InputError, require
+from physics.foil import Foil
+from physics.frames import column_positions_nm
+from physics.frozen import frozen_array
+
+if TYPE_CHECKING:
+    from render.scene import Scene
+
+NUMPY = "numpy"
+_STEP_NM = 1e-7  # fixed-point steps below this end the search of a column's foot on the mid-surface
+_MOST_STEPS = 200
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class FoilMaps:
+    """What the beam meets in each column; every array (Y, X) float64, heights in the image frame.
+
+    `entrance_z_nm` >= `exit_z_nm`, equal where there is no foil (the thin side of a wedge). `thickness_nm` is along the
+    local foil normal: the vertical extent times the cosine of the mid-surface's slope. `s_inv_nm` is the
+    local excitation error of g.
+    """
+
+    entrance_z_nm: np.ndarray
+    exit_z_nm: np.ndarray
+    thickness_nm: np.ndarray
+    s_inv_nm: np.ndarray
+
+    def __post_init__(self) -> None:
+        for name in ("entrance_z_nm", "exit_z_nm", "thickness_nm", "s_inv_nm"):
+            object.__setattr__(self, name, frozen_array(getattr(self, name), (None, None), name))
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class FoilShape:
+    """A Foil set in the image frame by its normal `normal_image` (3,) at the field's centre.
+
+    Raises InputError where a face would be seen edge-on or is bent more sharply than the foil is thick.
+    """
+
+    foil: Foil
+    normal_image: np.ndarray
+
+    def __post_init__(self) -> None:
+        normal = frozen_array(self.normal_image, (3,), "normal_image")
+        normal = normal / np.linalg.norm(normal)
+        require(normal[2] > 0, "foil.normal_uvw", "have n.B > 0", f"{normal[2]:.3g}")
+        normal.setflags(write=False)
+        object.__setattr__(self, "normal_image", normal)
+        for side in (1, -1):
+            require(self._face_plane(side)[2] > 1e-3, "foil.wedge_deg", "leave both faces visible along the beam",
+                    self.foil.wedge_deg, "reduce the wedge or the tilt of foil.normal_uvw")  # fmt: skip
+        sharpest_inv_nm = 1e-3 * max(abs(self.foil.curvature_inv_um), abs(self.foil.cross_curvature_inv_um))
+        require(sharpest_inv_nm * self.foil.thickness_nm < 1, "foil.curvature_inv_um",
+                f"be below 1/thickness = {1e3 / self.foil.thickness_nm:.4g}", 1e3 * sharpest_inv_nm)  # fmt: skip
+
+    @property
+    def bent(self) -> bool:
+        return self.foil.curvature_inv_um != 0 or self.foil.cross_curvature_inv_um != 0
+
+    def mid_z_nm(self, x_nm: np.ndarray, y_nm: np.ndarray) -> np.ndarray:
+        """Height of the mid-surface."""
+        n, (u, v) = self.normal_image, self._bend_axes(x_nm, y_nm)
+        along_inv_nm, across_inv_nm = self._curvatures_inv_nm()
+        return -(n[0] * x_nm + n[1] * y_nm) / n[2] - 0.5 * (along_inv_nm * u * u + across_inv_nm * v * v)
+
+    def mid_normal(self, x_nm: np.ndarray, y_nm: np.ndarray) -> np.ndarray:
+        """Unit normal (..., 3) of the mid-surface, toward the gun."""
+        n, (u, v) = self.normal_image, self._bend_axes(x_nm, y_nm)
+        azimuth = np.deg2rad(self.foil.curvature_azimuth_deg)
+        c, s = np.cos(azimuth), np.sin(azimuth)
+        along_inv_nm, across_inv_nm = self._curvatures_inv_nm()
+        minus_slope_x = n[0] / n[2] + along_inv_nm * u * c - across_inv_nm * v * s
+        minus_slope_y = n[1] / n[2] + along_inv_nm * u * s + across_inv_nm * v * c
+        normal = np.stack([minus_slope_x, minus_slope_y, np.ones_like(minus_slope_x)], axis=-1)
+        return normal / np.linalg.norm(normal, axis=-1, keepdims=True)
+
+    def half_thickness_nm(self, x_nm: np.ndarray, y_nm: np.ndarray) -> np.ndarray:
+        """Half the thickness along the normal at the mid-surface point over (x, y); < 0 beyond a wedge's edge."""
+        in_image, _ = self._wedge_axes()
+        # On the foil plane p . n = 0, so p . in_plane = p . in_image: lines of equal thickness stand across the azimuth.
+        along_nm = (x_nm * in_image[0] + y_nm * in_image[1]) / np.sqrt(1 - (in_image @ self.normal_image) ** 2)
+        return 0.5 * self.foil.thickness_nm + self._half_slope() * along_nm
+
+    def face_points_nm(self, x_nm: np.ndarray, y_nm: np.ndarray, side: int) -> np.ndarray:
+        """Points (..., 3) of the entrance (side +1) or exit face (-1) on the normals through the mid-surface at (x, y)."""
+        mid = np.stack([x_nm, y_nm, self.mid_z_nm(x_nm, y_nm)], axis=-1)
+        return mid + side * self.half_thickness_nm(x_nm, y_nm)[..., None] * self.mid_normal(x_nm, y_nm)
+
+    def face_z_nm(self, x_nm: np.ndarray, y_nm: np.ndarray, side: int) -> np.ndarray:
+        """Height of the entrance (side +1) or exit face (-1) in the columns at (x, y)."""
+        if not self.bent:
+            a, b, c = self._face_plane(side)
+            return (0.5 * side * self.foil.thickness_nm - a * x_nm - b * y_nm) / c
+        foot_x, foot_y = x_nm, y_nm
+        for _ in range(_MOST_STEPS):
+            offset = side * self.half_thickness_nm(foot_x, foot_y)[..., None] * self.mid_normal(foot_x, foot_y)
+            next_x, next_y = x_nm - offset[..., 0], y_nm - offset[..., 1]
+            step_nm = max(np.abs(next_x - foot_x).max(), np.abs(next_y - foot_y).max())
+            foot_x, foot_y = next_x, next_y
+            if step_nm < _STEP_NM:
+                return self.face_points_nm(foot_x, foot_y, side)[..., 2]
+        raise InputError(f"foil.curvature_inv_um must leave one face height per column, got {self.foil.curvature_inv_um}"
+                         f" with a wedge of {self.foil.wedge_deg} degrees; reduce one of them")  # fmt: skip
+
+    def _bend_axes(self, x_nm: np.ndarray, y_nm: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        azimuth = np.deg2rad(self.foil.curvature_azimuth_deg)
+        c, s = np.cos(azimuth), np.sin(azimuth)
+        return c * x_nm + s * y_nm, c * y_nm - s * x_nm
+
+    def _curvatures_inv_nm(self) -> tuple[float, float]:
+        return 1e-3 * self.foil.curvature_inv_um, 1e-3 * self.foil.cross_curvature_inv_um
+
+    def _half_slope(self) -> float:
+        return float(np.tan(np.deg2rad(self.foil.wedge_deg) / 2))
+
+    def _wedge_axes(self) -> tuple[np.ndarray, np.ndarray]:
+        """The wedge azimuth as a unit vector in the image and as the unit vector in the foil plane that it casts there."""
+        azimuth, n = np.deg2rad(self.foil.wedge_azimuth_deg), self.normal_image
+        in_image = np.array([np.cos(azimuth), np.sin(azimuth), 0.0])
+        in_plane = in_image - (in_image @ n) * n
+        return in_image, in_plane / np.linalg.norm(in_plane)
+
+    def _face_plane(self, side: int) -> np.ndarray:
+        """Vector w (3,) with w . r = side thickness / 2 on the face: r = p + side h n, h = t/2 + r . grad h."""
+        return self.normal_image - side * self._half_slope() * self._wedge_axes()[1]
+
+
+def foil_maps(
+    crystal: Crystal,
+    foil: Foil,
+    beam: BeamCondition,
+    shape: tuple[int, int],
+    pixel_nm: float,
+    renderer: str = NUMPY,
+) -> FoilMaps:
+    """Height fields of `foil` under `beam` for an image of `shape` (Y, X).
+
+    `renderer` is "numpy", or "bpy X.Y.Z": ray-cast by Cycles from the two face meshes, by that version of bpy.
+    """
+    placed = FoilShape(foil=foil, normal_image=diffraction.foil_normal_image(crystal, beam, foil))
+    x_nm, y_nm = np.meshgrid(*column_positions_nm(shape, pixel_nm))
+    if renderer == NUMPY:
+        entrance_z_nm, exit_z_nm = placed.face_z_nm(x_nm, y_nm, 1), placed.face_z_nm(x_nm, y_nm, -1)
+    else:
+        from render.blender import face_heights_nm  # Blender only where it is asked for
+
+        entrance_z_nm, exit_z_nm = face_heights_nm(placed, shape, pixel_nm, renderer)
+    vacuum = ~(entrance_z_nm > exit_z_nm)
+    middle_z_nm = placed.mid_z_nm(x_nm, y_nm)
+    entrance_z_nm = np.where(vacuum, middle_z_nm, entrance_z_nm)
+    exit_z_nm = np.where(vacuum, middle_z_nm, exit_z_nm)
+    normals = placed.mid_normal(x_nm, y_nm)
+    return FoilMaps(
+        entrance_z_nm=entrance_z_nm,
+        exit_z_nm=exit_z_nm,
+        thickness_nm=(entrance_z_nm - exit_z_nm) * normals[..., 2],
+        s_inv_nm=_local_excitation_error(crystal, beam, placed, normals),
+    )
+
+
+def scene_foil_maps(scene: Scene) -> FoilMaps:
+    """The maps of a Scene, by the renderer that it names."""
+    return foil_maps(scene.crystal, scene.foil, scene.beam, scene.shape, scene.pixel_nm, scene.foil_renderer)
+
+
+def _local_excitation_error(
+    crystal: Crystal, beam: BeamCondition, placed: FoilShape, normals: np.ndarray
+) -> np.ndarray:
+    """s (Y, X) where the lattice has turned, without twist, as the mid-surface's normal has from the centre's.
+
+    s = (2 g_z/lambda - g^2) / (2 |K + g|) for K = (0, 0, -1/lambda), which is the formula of conventions.md, row 5:
+    a dome toward the gun turns the far end of g down, so that s falls along +g by |g| curvature a length.
+    """
+    s_inv_nm = np.full(normals.shape[:2], beam.s_inv_nm)
+    if not placed.bent:
+        return s_inv_nm
+    g = diffraction.g_image_inv_nm(crystal, beam)
+    k_inv_nm = 1 / wavelength_nm(beam.voltage_kV)
+
+    def excitation_error(g_z: np.ndarray | float) -> np.ndarray | float:
+        twice = 2 * g_z * k_inv_nm - g @ g
+        return twice / (2 * np.sqrt(k_inv_nm**2 - twice))
+
+    axis = np.cross(placed.normal_image, normals)  # sin(angle) times the rotation axis
+    once = np.cross(axis, g)
+    turned_z = g[2] + once[..., 2] + np.cross(axis, once)[..., 2] / (1 + normals @ placed.normal_image)
+    return s_inv_nm + excitation_error(turned_z) - excitation_error(g[2])
