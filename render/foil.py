@@ -14,19 +14,22 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numba
 import numpy as np
 
 from physics import beam as diffraction
 from physics.beam import BeamCondition
 from physics.crystal import Crystal
 from physics.electron import wavelength_nm
-from physics.errors import InputError, require
+from physics.errors import require
 from physics.foil import Foil
 from physics.frames import column_positions_nm
 from physics.frozen import frozen_array
 
 if TYPE_CHECKING:
-    from render.scene import Scene
+    
+if TYPE_CHECKING:
+    from render.scene import Scene  # a Scene checks its line ends against FoilShape
 
 NUMPY = "numpy"
 _STEP_NM = 1e-7  # fixed-point steps below this end the search of a column's foot on the mid-surface
@@ -100,7 +103,7 @@ class FoilShape:
         """Half the thickness along the normal at the mid-surface point over (x, y); < 0 beyond a wedge's edge."""
         in_image, _ = self._wedge_axes()
         # On the foil plane p . n = 0, so p . in_plane = p . in_image: lines of equal thickness stand across the azimuth.
-        along_nm = (x_nm * in_image[0] + y_nm * in_image[1]) / np.sqrt(1 - (in_image @ self.normal_image) ** 2)
+        along_nm = (x_nm * in_image[0] + y_nm * in_image[1]) / self._wedge_cosine()
         return 0.5 * self.foil.thickness_nm + self._half_slope() * along_nm
 
     def face_points_nm(self, x_nm: np.ndarray, y_nm: np.ndarray, side: int) -> np.ndarray:
@@ -113,16 +116,17 @@ class FoilShape:
         if not self.bent:
             a, b, c = self._face_plane(side)
             return (0.5 * side * self.foil.thickness_nm - a * x_nm - b * y_nm) / c
-        foot_x, foot_y = x_nm, y_nm
-        for _ in range(_MOST_STEPS):
-            offset = side * self.half_thickness_nm(foot_x, foot_y)[..., None] * self.mid_normal(foot_x, foot_y)
-            next_x, next_y = x_nm - offset[..., 0], y_nm - offset[..., 1]
-            step_nm = max(np.abs(next_x - foot_x).max(), np.abs(next_y - foot_y).max())
-            foot_x, foot_y = next_x, next_y
-            if step_nm < _STEP_NM:
-                return self.face_points_nm(foot_x, foot_y, side)[..., 2]
-        raise InputError(f"foil.curvature_inv_um must leave one face height per column, got {self.foil.curvature_inv_um}"
-                         f" with a wedge of {self.foil.wedge_deg} degrees; reduce one of them")  # fmt: skip
+        gradient = self._half_slope() * self._wedge_axes()[0][:2] / self._wedge_cosine()
+        azimuth = np.deg2rad(self.foil.curvature_azimuth_deg)
+        x_nm, y_nm = np.broadcast_arrays(x_nm, y_nm)
+        z_nm = _bent_face_z_nm(
+            np.ascontiguousarray(x_nm, dtype=np.float64).ravel(), np.ascontiguousarray(y_nm, dtype=np.float64).ravel(),
+            float(side), self.normal_image[:2] / self.normal_image[2], np.array(self._curvatures_inv_nm()),
+            np.cos(azimuth), np.sin(azimuth), 0.5 * self.foil.thickness_nm, gradient,
+        )  # fmt: skip
+        require(bool(np.isfinite(z_nm).all()), "foil.curvature_inv_um", "leave one face height per column",
+                self.foil.curvature_inv_um, "reduce it or foil.wedge_deg")  # fmt: skip
+        return z_nm.reshape(x_nm.shape)
 
     def _bend_axes(self, x_nm: np.ndarray, y_nm: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         azimuth = np.deg2rad(self.foil.curvature_azimuth_deg)
@@ -141,6 +145,10 @@ class FoilShape:
         in_image = np.array([np.cos(azimuth), np.sin(azimuth), 0.0])
         in_plane = in_image - (in_image @ n) * n
         return in_image, in_plane / np.linalg.norm(in_plane)
+
+    def _wedge_cosine(self) -> float:
+        """Cosine of the foil plane's slope along the wedge azimuth: image length over length in the plane."""
+        return float(np.sqrt(1 - (self._wedge_axes()[0] @ self.normal_image) ** 2))
 
     def _face_plane(self, side: int) -> np.ndarray:
         """Vector w (3,) with w . r = side thickness / 2 on the face: r = p + side h n, h = t/2 + r . grad h."""
@@ -176,8 +184,17 @@ def foil_maps(
         entrance_z_nm=entrance_z_nm,
         exit_z_nm=exit_z_nm,
         thickness_nm=(entrance_z_nm - exit_z_nm) * normals[..., 2],
-        s_inv_nm=_local_excitation_error(crystal, beam, placed, normals),
+        s_inv_nm=local_excitation_error_inv_nm(crystal, beam, placed, normals),
     )
+
+
+def foil_heights(
+    crystal: Crystal, beam: BeamCondition, foil: Foil, x_nm: np.ndarray, y_nm: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Heights of the entrance and the exit face over any points (x, y); entrance < exit where there is no foil."""
+    placed = FoilShape(foil=foil, normal_image=diffraction.foil_normal_image(crystal, beam, foil))
+    x_nm, y_nm = np.asarray(x_nm, dtype=np.float64), np.asarray(y_nm, dtype=np.float64)
+    return placed.face_z_nm(x_nm, y_nm, 1), placed.face_z_nm(x_nm, y_nm, -1)
 
 
 def scene_foil_maps(scene: Scene) -> FoilMaps:
@@ -185,15 +202,15 @@ def scene_foil_maps(scene: Scene) -> FoilMaps:
     return foil_maps(scene.crystal, scene.foil, scene.beam, scene.shape, scene.pixel_nm, scene.foil_renderer)
 
 
-def _local_excitation_error(
+def local_excitation_error_inv_nm(
     crystal: Crystal, beam: BeamCondition, placed: FoilShape, normals: np.ndarray
 ) -> np.ndarray:
-    """s (Y, X) where the lattice has turned, without twist, as the mid-surface's normal has from the centre's.
+    """s (...) where the lattice has turned, without twist, as the mid-surface's normal has from the centre's.
 
     s = (2 g_z/lambda - g^2) / (2 |K + g|) for K = (0, 0, -1/lambda), which is the formula of conventions.md, row 5:
     a dome toward the gun turns the far end of g down, so that s falls along +g by |g| curvature a length.
     """
-    s_inv_nm = np.full(normals.shape[:2], beam.s_inv_nm)
+    s_inv_nm = np.full(normals.shape[:-1], beam.s_inv_nm)
     if not placed.bent:
         return s_inv_nm
     g = diffraction.g_image_inv_nm(crystal, beam)
@@ -207,3 +224,27 @@ def _local_excitation_error(
     once = np.cross(axis, g)
     turned_z = g[2] + once[..., 2] + np.cross(axis, once)[..., 2] / (1 + normals @ placed.normal_image)
     return s_inv_nm + excitation_error(turned_z) - excitation_error(g[2])
+
+
+@numba.njit(cache=True, error_model="numpy")
+def _bent_face_z_nm(
+    x_nm: np.ndarray, y_nm: np.ndarray, side: float, tilt: np.ndarray, curvatures: np.ndarray,
+    c: float, s: float, half_nm: float, half_gradient: np.ndarray,
+) -> np.ndarray:  # fmt: skip
+    """Face heights at points (P,), nan where the search for the foot does not converge."""
+    z_nm = np.full(x_nm.size, np.nan)
+    for i in range(x_nm.size):
+        px, py = x_nm[i], y_nm[i]
+        for _ in range(_MOST_STEPS):
+            u, v = c * px + s * py, c * py - s * px
+            nx = tilt[0] + curvatures[0] * u * c - curvatures[1] * v * s
+            ny = tilt[1] + curvatures[0] * u * s + curvatures[1] * v * c
+            offset = side * (half_nm + half_gradient[0] * px + half_gradient[1] * py) / np.sqrt(1.0 + nx * nx + ny * ny)
+            qx, qy = x_nm[i] - offset * nx, y_nm[i] - offset * ny
+            step = max(abs(qx - px), abs(qy - py))
+            px, py = qx, qy
+            if step < _STEP_NM:
+                z_mid = -(tilt[0] * px + tilt[1] * py) - 0.5 * (curvatures[0] * u * u + curvatures[1] * v * v)
+                z_nm[i] = z_mid + offset
+                break
+    return z_nm
