@@ -6,10 +6,22 @@ module; each takes the Crystal as well.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import ArrayLike
+
+from physics.crystal import Crystal
+from physics.electron import wavelength_nm
 from physics.errors import require
+from physics.foil import Foil
+from physics.frames import rotation_about, rotation_from_axes
 from physics.frozen import frozen_array
+from physics.scattering import extinction_distance_nm
+
+IMAGE_Z = np.array([0.0, 0.0, 1.0])
+NORMAL_TOLERANCE = 1e-6
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,3 +70,86 @@ class BeamCondition:
             require(value >= 1, f"beam.{name}", "be >= 1", value)
             object.__setattr__(self, name, value)
         require(self.xi_g_nm is None or self.xi_g_nm > 0, "beam.xi_g_nm", "be > 0", self.xi_g_nm)
+
+
+def check_reflection(crystal: Crystal, beam: BeamCondition) -> None:
+    """Raise InputError when the structure of `crystal` forbids `beam.g_hkl`."""
+    require(crystal.is_allowed_reflection(beam.g_hkl), "beam.g_hkl",
+            f"be allowed in {crystal.material} ({crystal.structure})", list(beam.g_hkl),
+            "its structure factor is zero")  # fmt: skip
+
+
+def image_from_crystal(crystal: Crystal, beam: BeamCondition) -> np.ndarray:
+    """Rotation (3, 3) that takes crystal Cartesian vectors to the image frame: v_image = R @ v_crystal.
+
+    The zone axis points along +z (to the gun) and g along +x, turned anticlockwise by the image rotation; then
+    the crystal is tilted about the in-plane axis normal to g until the excitation error is exactly
+    `beam.s_inv_nm`. With |K + g| = m, s = -(2 K.g + g^2) / (2 m) gives m^2 + 2 s m - K^2 = 0, and g rises toward
+    the gun by sin(tilt) = (g^2 + 2 s m) / (2 K g): the Bragg angle for s = 0, more for s > 0.
+
+    Raises InputError when no tilt gives that s.
+    """
+    g_crystal_inv_nm = crystal.reciprocal_vector_inv_nm(beam.g_hkl)
+    zone_crystal_nm = crystal.direction_nm(beam.zone_axis_uvw)
+    upright = rotation_from_axes(g_crystal_inv_nm, zone_crystal_nm)
+    turn = rotation_about(IMAGE_Z, math.radians(beam.image_rotation_deg))
+    rise = rotation_about(-turn[:, 1], _tilt_rad(beam, float(np.linalg.norm(g_crystal_inv_nm))))
+    return rise @ turn @ upright
+
+
+def g_image_inv_nm(crystal: Crystal, beam: BeamCondition) -> np.ndarray:
+    """The diffraction vector g (3,) in the image frame, 1/nm; it is not quite in the image plane."""
+    return image_from_crystal(crystal, beam) @ crystal.reciprocal_vector_inv_nm(beam.g_hkl)
+
+
+def excitation_error(wave_vector_inv_nm: ArrayLike, g_inv_nm: ArrayLike) -> np.ndarray | float:
+    """s = -(2 K.g + g^2) / (2 |K + g|) in 1/nm for K along propagation, |K| = 1 / lambda; (...) from (..., 3).
+
+    Exact distance of g from the Ewald sphere along K + g in its leading order, > 0 inside the sphere.
+    """
+    k, g = np.asarray(wave_vector_inv_nm, dtype=np.float64), np.asarray(g_inv_nm, dtype=np.float64)
+    s = -(2 * (k * g).sum(axis=-1) + (g * g).sum(axis=-1)) / (2 * np.linalg.norm(k + g, axis=-1))
+    return float(s) if np.ndim(s) == 0 else s
+
+
+def excitation_error_of_ng(crystal: Crystal, g_hkl: ArrayLike, voltage_kV: float, n: float) -> float:
+    """s = (n - 1) lambda g^2 / 2 in 1/nm for the condition (g, ng): ng of the row on the Ewald sphere."""
+    g_inv_nm = crystal.reciprocal_vector_inv_nm(g_hkl)
+    return (n - 1) * wavelength_nm(voltage_kV) * float(g_inv_nm @ g_inv_nm) / 2
+
+
+def foil_normal_image(crystal: Crystal, beam: BeamCondition, foil: Foil) -> np.ndarray:
+    """Unit normal (3,) of the foil in the image frame, toward the gun; +z where none is declared.
+
+    Raises InputError when the normal does not point up the column, n.B <= 0.
+    """
+    if foil.normal_uvw is None:
+        return IMAGE_Z.copy()
+    normal_crystal_nm = crystal.direction_nm(foil.normal_uvw)
+    zone_crystal_nm = crystal.direction_nm(beam.zone_axis_uvw)
+    normal_image = image_from_crystal(crystal, beam) @ (normal_crystal_nm / np.linalg.norm(normal_crystal_nm))
+    cosine = float(normal_crystal_nm @ zone_crystal_nm) / float(
+        np.linalg.norm(normal_crystal_nm) * np.linalg.norm(zone_crystal_nm)
+    )
+    cosine = min(cosine, float(normal_image[2]), 1.0)  # the tilt to s must not turn the foil over either
+    require(cosine > NORMAL_TOLERANCE, "foil.normal_uvw", f"have n.B > 0 with B = {list(beam.zone_axis_uvw)}",
+            f"{list(foil.normal_uvw)} at {math.degrees(math.acos(cosine)):.1f} deg to B",
+            "reverse it, or choose one within 90 deg of B")  # fmt: skip
+    return normal_image
+
+
+def xi_g_nm(crystal: Crystal, beam: BeamCondition) -> float:
+    """Extinction distance of `beam.g_hkl`: the override where one is given, otherwise computed."""
+    if beam.xi_g_nm is not None:
+        return float(beam.xi_g_nm)
+    return extinction_distance_nm(crystal, beam.g_hkl, beam.voltage_kV)
+
+
+def _tilt_rad(beam: BeamCondition, g_inv_nm: float) -> float:
+    """Angle by which g rises toward the gun."""
+    wave_number_inv_nm = 1 / wavelength_nm(beam.voltage_kV)
+    s = beam.s_inv_nm
+    scattered_inv_nm = math.sqrt(s**2 + wave_number_inv_nm**2) - s
+    sine = (g_inv_nm**2 + 2 * s * scattered_inv_nm) / (2 * wave_number_inv_nm * g_inv_nm)
+    require(abs(sine) < 1, "beam.s_inv_nm", f"be reachable by a tilt for g = {list(beam.g_hkl)}", s)
+    return math.asin(sine)

@@ -1,0 +1,72 @@
+"""Structure factors and extinction distances from X-ray form factors.
+
+f0 of Waasmaier & Kirfel (1995) for neutral atoms, as xraydb tabulates it, turned into electron scattering
+factors by the Mott-Bethe relation.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import cache
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from physics.crystal import Crystal
+from physics.electron import relativistic_factor, wavelength_nm
+from physics.errors import require
+
+A_PER_NM = 10.0
+# 1 / (8 pi^2 a_0), a_0 the Bohr radius, in 1/A.
+MOTT_BETHE_INV_A = 0.0239336609
+
+
+@cache
+def electron_scattering_factor_nm(element: str, g_inv_nm: float) -> float:
+    """f_e of a neutral atom, rest mass, first Born approximation.
+
+    f_e = (Z - f_x) / (8 pi^2 a_0 s^2), s = sin(theta) / lambda = g / 2 (Mott 1930, Bethe 1930). Good for
+    0.5 <= |g| <= 120 1/nm: nearer to zero Z - f_x is a small difference, beyond it the fit of f_x ends.
+    """
+    import xraydb  # opens a database: only where a form factor is asked for
+
+    s_inv_A = g_inv_nm / A_PER_NM / 2
+    form_factor = float(np.ravel(xraydb.f0(element, s_inv_A))[0])
+    return MOTT_BETHE_INV_A * (xraydb.atomic_number(element) - form_factor) / s_inv_A**2 / A_PER_NM
+
+
+def structure_factor_nm(crystal: Crystal, g_hkl: ArrayLike, *, debye_waller: bool = False) -> complex:
+    """F_g = sum f_e exp(2 pi i g.r) over the conventional cell, for electrons at rest, in nm.
+
+    `debye_waller` multiplies each element by exp(-B s^2), B from the material. Raises InputError for g = 000.
+    """
+    g_hkl = np.asarray(g_hkl, dtype=np.float64)
+    require(bool(g_hkl.any()), "g_hkl", "not be [0, 0, 0]", g_hkl.tolist())
+    g_inv_nm = float(np.linalg.norm(crystal.reciprocal_vector_inv_nm(g_hkl)))
+    b_nm2 = dict(crystal.debye_waller_nm2) if debye_waller else {}
+    amplitudes = [
+        sum(
+            share * electron_scattering_factor_nm(element, g_inv_nm) * math.exp(-b_nm2.get(element, 0.0) * g_inv_nm**2 / 4)
+            for element, share in site
+        )
+        for site in crystal.basis_compositions
+    ]  # fmt: skip
+    return complex(np.sum(amplitudes * np.exp(2j * np.pi * (crystal.basis_positions @ g_hkl))))
+
+
+def extinction_distance_nm(
+    crystal: Crystal, g_hkl: ArrayLike, voltage_kV: float, *, debye_waller: bool = False
+) -> float:
+    """xi_g = pi V cos(theta_B) / (lambda gamma |F_g|) (Hirsch et al. 1977, eq. 4.36).
+
+    Raises InputError for a reflection that the structure forbids, or one outside the Ewald sphere.
+    """
+    g_hkl = np.asarray(g_hkl, dtype=np.float64)
+    require(crystal.is_allowed_reflection(g_hkl), "g_hkl", f"be allowed in {crystal.material} ({crystal.structure})",
+            g_hkl.astype(int).tolist())  # fmt: skip
+    wavelength = wavelength_nm(voltage_kV)
+    sin_bragg = wavelength * float(np.linalg.norm(crystal.reciprocal_vector_inv_nm(g_hkl))) / 2
+    require(sin_bragg < 1, "g_hkl", f"satisfy lambda g / 2 < 1 at {voltage_kV} kV", g_hkl.astype(int).tolist())
+    amplitude_nm = abs(structure_factor_nm(crystal, g_hkl, debye_waller=debye_waller))
+    cos_bragg = math.sqrt(1 - sin_bragg**2)
+    return math.pi * crystal.volume_nm3 * cos_bragg / (wavelength * relativistic_factor(voltage_kV) * amplitude_nm)
