@@ -1,0 +1,135 @@
+"""What the parts of a Scene must have in common: the reflection, the foil, b, slip planes, line ends."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from physics.beam import check_reflection, foil_normal_image, image_from_crystal
+from physics.crystal import Crystal
+from physics.dislocation import PLANE_TOLERANCE_NM, Dislocation
+from physics.errors import InputError, require
+from physics.fault import StackingFault
+from physics.frames import field_nm
+from physics.junction import open_ends
+from render.foil import FoilShape
+
+if TYPE_CHECKING:
+    from render.scene import Scene
+
+SURFACE_TOLERANCE_NM = 0.01
+BORDER_TOLERANCE_NM = 0.5
+
+
+def check_consistency(scene: Scene) -> None:
+    """Raise InputError, naming the field, for the first contradiction between the parts of a Scene."""
+    check_reflection(scene.crystal, scene.beam)
+    foil_normal_image(scene.crystal, scene.beam, scene.foil)
+    rotation = image_from_crystal(scene.crystal, scene.beam)
+    for i, fault in enumerate(scene.faults):
+        _check_fault(fault, scene.crystal, rotation, f"faults[{i}]")
+    for i, line in enumerate(scene.dislocations):
+        _check_burgers(line, scene.faults, scene.crystal, rotation, f"dislocations[{i}]")
+        if line.glissile:
+            check_glissile(line, scene.crystal, rotation, f"dislocations[{i}]")
+    _check_ends(scene)
+
+
+def check_glissile(line: Dislocation, crystal: Crystal, image_from_crystal: np.ndarray, where: str) -> None:
+    """Raise InputError unless line and Burgers vector lie in the declared slip plane."""
+    out_of_plane = float(np.dot(line.plane_hkl, line.burgers_uvw))
+    require(abs(out_of_plane) < 1e-6, f"{where}.burgers_uvw", f"lie in its slip plane {list(line.plane_hkl)}",
+            list(line.burgers_uvw))  # fmt: skip
+    normal = plane_normal_image(line.plane_hkl, crystal, image_from_crystal)
+    off_nm = (line.points_nm - line.points_nm[0]) @ normal
+    worst = int(np.argmax(np.abs(off_nm)))
+    require(abs(off_nm[worst]) <= PLANE_TOLERANCE_NM, f"{where}.points_nm",
+            f"lie in the declared slip plane {list(line.plane_hkl)} within {PLANE_TOLERANCE_NM} nm",
+            f"vertex {worst} at {off_nm[worst]:.3g} nm")  # fmt: skip
+
+
+def plane_normal_image(plane_hkl: tuple[int, int, int], crystal: Crystal, image_from_crystal: np.ndarray) -> np.ndarray:
+    """Unit normal (3,) of a lattice plane in the image frame."""
+    normal = image_from_crystal @ crystal.reciprocal_vector_inv_nm(plane_hkl)
+    return normal / np.linalg.norm(normal)
+
+
+def _check_fault(fault: StackingFault, crystal: Crystal, rotation: np.ndarray, where: str) -> None:
+    normal = plane_normal_image(fault.plane_hkl, crystal, rotation)
+    off_nm = (fault.outline_nm - fault.outline_nm[0]) @ normal
+    worst = int(np.argmax(np.abs(off_nm)))
+    require(abs(off_nm[worst]) <= PLANE_TOLERANCE_NM, f"{where}.outline_nm",
+            f"lie in the plane {list(fault.plane_hkl)}", f"vertex {worst} at {off_nm[worst]:.3g} nm")  # fmt: skip
+
+
+def _check_burgers(
+    line: Dislocation, faults: tuple[StackingFault, ...], crystal: Crystal, rotation: np.ndarray, where: str
+) -> None:
+    if crystal.is_lattice_vector(line.burgers_uvw):
+        return
+    # Round the border of a fault the shift closes only modulo the lattice: b = sum of +R (fault on the left
+    # of the line sense, seen from the gun) and -R (on its right) up to a lattice vector.
+    shift = sum((side * fault.shift_uvw for fault in faults if (side := _side(line, fault, crystal, rotation))), np.zeros(3))
+    bounds = bool(np.any(shift)) and crystal.is_lattice_vector(line.burgers_uvw - shift)
+    require(bounds, f"{where}.burgers_uvw", "be a lattice vector, or a partial on the border of a declared fault",
+            [round(float(u), 6) for u in line.burgers_uvw],
+            "declare the fault it bounds in faults, R = +b on the left of the line sense")  # fmt: skip
+
+
+def _side(line: Dislocation, fault: StackingFault, crystal: Crystal, rotation: np.ndarray) -> int:
+    """+1 if the fault borders the line on its left (seen from the gun), -1 on its right, 0 if it does not."""
+    normal = plane_normal_image(fault.plane_hkl, crystal, rotation)
+    normal = normal if normal[2] >= 0 else -normal
+    u = np.cross(normal, [0.0, 0.0, 1.0] if abs(normal[2]) < 0.9 else [1.0, 0.0, 0.0])
+    u /= np.linalg.norm(u)
+    axes = np.stack([u, np.cross(normal, u)])
+    outline = (fault.outline_nm - fault.outline_nm[0]) @ axes.T
+    off_plane = np.abs((line.points_nm - fault.outline_nm[0]) @ normal)
+    points = (line.points_nm - fault.outline_nm[0]) @ axes.T
+    middle = (points[:-1] + points[1:]) / 2
+    if off_plane.max() > PLANE_TOLERANCE_NM:
+        return 0
+    distance = _distance_to_polygon(middle, outline)
+    inner = int(np.argmin(distance))
+    if distance[inner] > BORDER_TOLERANCE_NM:
+        return 0
+    along = points[inner + 1] - points[inner]
+    left = np.array([-along[1], along[0]]) / np.linalg.norm(along)
+    return 1 if _inside(middle[inner] + left * 2 * BORDER_TOLERANCE_NM, outline) else -1
+
+
+def _distance_to_polygon(points: np.ndarray, polygon: np.ndarray) -> np.ndarray:
+    start, edge = polygon, np.roll(polygon, -1, axis=0) - polygon
+    offset = points[:, None] - start
+    t = np.clip((offset * edge).sum(-1) / np.maximum((edge * edge).sum(-1), 1e-30), 0, 1)
+    return np.linalg.norm(offset - t[..., None] * edge, axis=-1).min(axis=1)
+
+
+def _inside(point: np.ndarray, polygon: np.ndarray) -> bool:
+    start, end = polygon, np.roll(polygon, -1, axis=0)
+    crosses = (start[:, 1] > point[1]) != (end[:, 1] > point[1])
+    rise = np.where(crosses, end[:, 1] - start[:, 1], 1.0)
+    x = start[:, 0] + (point[1] - start[:, 1]) / rise * (end[:, 0] - start[:, 0])
+    return bool(np.count_nonzero(crosses & (point[0] < x)) % 2)
+
+
+def _check_ends(scene: Scene) -> None:
+    ends = open_ends(scene.dislocations)
+    if not ends:
+        return
+    points = np.array([scene.dislocations[i].points_nm[end] for i, end in ends])
+    width_nm, height_nm = field_nm(scene.shape, scene.pixel_nm)
+    normal = foil_normal_image(scene.crystal, scene.beam, scene.foil)
+    shape = FoilShape(foil=scene.foil, normal_image=normal)
+    entrance_nm = shape.face_z_nm(points[:, 0], points[:, 1], 1)
+    exit_nm = shape.face_z_nm(points[:, 0], points[:, 1], -1)
+    within = (points[:, 2] < entrance_nm - SURFACE_TOLERANCE_NM) & (points[:, 2] > exit_nm + SURFACE_TOLERANCE_NM)
+    within &= (np.abs(points[:, 0]) < width_nm / 2) & (np.abs(points[:, 1]) < height_nm / 2)
+    if within.any():
+        k = int(np.argmax(within))
+        place = ", ".join(f"{x:.1f}" for x in points[k])
+        raise InputError(
+            f"dislocations[{ends[k][0]}].points_nm must end on a surface, outside the field, or in a node with "
+            f"sum b = 0, got an open end inside the foil at ({place}) nm"
+        )

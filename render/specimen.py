@@ -1,0 +1,91 @@
+"""What the column integration needs of a Scene, worked out once: frames, segments, extinction, faults."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from physics.beam import foil_normal_image, g_image_inv_nm, image_from_crystal, xi_g_nm
+from physics.contrast.two_beam import TwoBeam
+from physics.frames import column_positions_nm, field_nm
+from physics.strain.segments import Segments, segments_of
+from render.foil import FoilMaps, FoilShape, scene_foil_maps
+from render.scene import Scene
+from render.scene_rules import plane_normal_image
+
+CONTINUATION_THICKNESSES = 20
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Specimen:
+    """Derived quantities of one Scene, all vectors in the image frame."""
+
+    image_from_crystal: np.ndarray
+    g_image_inv_nm: np.ndarray
+    two_beam: TwoBeam
+    foil: FoilMaps
+    foil_shape: FoilShape
+    poisson_ratio: float
+
+    @classmethod
+    def of(cls, scene: Scene) -> Specimen:
+        xi = xi_g_nm(scene.crystal, scene.beam)
+        return cls(
+            image_from_crystal=image_from_crystal(scene.crystal, scene.beam),
+            g_image_inv_nm=g_image_inv_nm(scene.crystal, scene.beam),
+            two_beam=TwoBeam(
+                xi_g_nm=xi,
+                xi_g_prime_nm=xi * scene.beam.xi_g_prime_over_xi_g,
+                xi_0_prime_nm=xi * scene.beam.xi_0_prime_over_xi_g,
+            ),
+            foil=scene_foil_maps(scene),
+            foil_shape=FoilShape(foil=scene.foil, normal_image=foil_normal_image(scene.crystal, scene.beam, scene.foil)),
+            poisson_ratio=scene.crystal.poisson_ratio,
+        )
+
+
+def continuation_nm(scene: Scene) -> float:
+    """How far an open end runs on: far enough that the end itself leaves no strain in the field."""
+    return CONTINUATION_THICKNESSES * scene.foil.thickness_nm + 2 * max(field_nm(scene.shape, scene.pixel_nm))
+
+
+def segments(scene: Scene, specimen: Specimen, lines: tuple | None = None) -> Segments:
+    """Segments of the Scene's dislocations, or of `lines` alone."""
+    burgers_from_uvw = specimen.image_from_crystal @ scene.crystal.lattice_nm
+    chosen = scene.dislocations if lines is None else lines
+    return segments_of(chosen, burgers_from_uvw, continuation_nm(scene))
+
+
+def fault_sheets(scene: Scene, specimen: Specimen) -> tuple[np.ndarray, np.ndarray] | tuple[None, None]:
+    """Height z_nm (F, Y, X) of every fault, nan where a column misses it, and its phase 2 pi g.R (F,).
+
+    A fault seen edge-on covers no column. The phase is taken modulo 2 pi into (-pi, pi].
+    """
+    if not scene.faults:
+        return None, None
+    x_nm, y_nm = column_positions_nm(scene.shape, scene.pixel_nm)
+    heights = np.full((len(scene.faults), *scene.shape), np.nan)
+    phases = np.zeros(len(scene.faults))
+    for k, fault in enumerate(scene.faults):
+        normal = plane_normal_image(fault.plane_hkl, scene.crystal, specimen.image_from_crystal)
+        cycles = float(np.dot(scene.beam.g_hkl, fault.shift_uvw))
+        phases[k] = 2 * np.pi * (cycles - np.ceil(cycles - 0.5))
+        if abs(normal[2]) < 1e-6:
+            continue
+        inside = polygon_covers(fault.outline_nm[:, :2], x_nm, y_nm)
+        origin = fault.outline_nm[0]
+        z = origin[2] - (normal[0] * (x_nm[None, :] - origin[0]) + normal[1] * (y_nm[:, None] - origin[1])) / normal[2]
+        heights[k][inside] = z[inside]
+    return heights, phases
+
+
+def polygon_covers(polygon_nm: np.ndarray, x_nm: np.ndarray, y_nm: np.ndarray) -> np.ndarray:
+    """Which points of the grid `x_nm` (X,), `y_nm` (Y,) lie inside a polygon (K, 2), by the even-odd rule."""
+    inside = np.zeros((len(y_nm), len(x_nm)), dtype=bool)
+    for a, b in zip(polygon_nm, np.roll(polygon_nm, -1, axis=0)):
+        rows = (a[1] > y_nm) != (b[1] > y_nm)
+        if rows.any():
+            crossing = a[0] + (y_nm[rows] - a[1]) / (b[1] - a[1]) * (b[0] - a[0])
+            inside[rows] ^= x_nm[None, :] < crossing[:, None]
+    return inside
