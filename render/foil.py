@@ -27,8 +27,6 @@ from physics.frames import column_positions_nm
 from physics.frozen import frozen_array
 
 if TYPE_CHECKING:
-    
-if TYPE_CHECKING:
     from render.scene import Scene  # a Scene checks its line ends against FoilShape
 
 NUMPY = "numpy"
