@@ -11,6 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from physics.contrast.columns import column_values
+from physics.contrast.two_beam import perfect_crystal
 from physics.dislocation import Dislocation
 from physics.frames import field_nm, pixel_from_image
 from render.foil import local_excitation_error_inv_nm
@@ -181,9 +182,7 @@ def _contrast_along(
 def profile_contrast(across_nm: np.ndarray, relative: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Signed extreme (P,) of profiles `relative` (P, M) over `across_nm` (M,), and half their FWHM in nm (P,).
 
-    The full width is that of the stretch around the extreme in which |profile| stays above half of it; a second
-    lobe that the profile reaches only through a dip below half belongs to the same image only if it is as
-    wide as the annotator's eye: it is left out.
+    The full width is that of the stretch around the extreme in which |profile| stays above half of it.
     """
     magnitude = np.abs(relative)
     peak = magnitude.argmax(axis=1)
@@ -223,7 +222,7 @@ def _column_intensities(
         entrance_nm, exit_nm, s_inv_nm,
         poisson_ratio=specimen.poisson_ratio, core_nm=scene.core_nm, slice_nm=scene.slice_nm,
     )  # fmt: skip
-    background = specimen.two_beam.perfect_crystal(np.maximum(entrance_nm - exit_nm, 0), s_inv_nm)
+    background = perfect_crystal(specimen.two_beam, s_inv_nm, np.maximum(entrance_nm - exit_nm, 0))
     chosen = 0 if scene.beam.image == "bf" else 1
     return (bright, dark)[chosen].astype(np.float64), background[chosen]
 
