@@ -205,23 +205,20 @@ def local_excitation_error_inv_nm(
 ) -> np.ndarray:
     """s (...) where the lattice has turned, without twist, as the mid-surface's normal has from the centre's.
 
-    s = (2 g_z/lambda - g^2) / (2 |K + g|) for K = (0, 0, -1/lambda), which is the formula of conventions.md, row 5:
-    a dome toward the gun turns the far end of g down, so that s falls along +g by |g| curvature a length.
+    A dome toward the gun turns the far end of g down, so that s falls along +g by |g| curvature a length.
     """
     s_inv_nm = np.full(normals.shape[:-1], beam.s_inv_nm)
     if not placed.bent:
         return s_inv_nm
     g = diffraction.g_image_inv_nm(crystal, beam)
-    k_inv_nm = 1 / wavelength_nm(beam.voltage_kV)
-
-    def excitation_error(g_z: np.ndarray | float) -> np.ndarray | float:
-        twice = 2 * g_z * k_inv_nm - g @ g
-        return twice / (2 * np.sqrt(k_inv_nm**2 - twice))
-
+    wave_vector_inv_nm = np.array([0.0, 0.0, -1 / wavelength_nm(beam.voltage_kV)])
     axis = np.cross(placed.normal_image, normals)  # sin(angle) times the rotation axis
     once = np.cross(axis, g)
-    turned_z = g[2] + once[..., 2] + np.cross(axis, once)[..., 2] / (1 + normals @ placed.normal_image)
-    return s_inv_nm + excitation_error(turned_z) - excitation_error(g[2])
+    turned = g + once + np.cross(axis, once) / (1 + normals @ placed.normal_image)[..., None]
+    change = diffraction.excitation_error(wave_vector_inv_nm, turned) - diffraction.excitation_error(
+        wave_vector_inv_nm, g
+    )
+    return s_inv_nm + change
 
 
 @numba.njit(cache=True, error_model="numpy")

@@ -1,0 +1,6 @@
+def render_plan():
+    pass
+
+
+def write_blend():
+    pass

@@ -1,0 +1,184 @@
+"""The child process whose main thread owns bpy, and the functions that hand work to it.
+
+bpy is neither thread-safe nor does it survive being imported in one thread and used in another, and it must not
+be forked. So each process of gdotb that needs it starts one child by `subprocess` (which, unlike
+multiprocessing, daemonic dask workers may do too), sends it pickled tasks one at a time and replaces it after
+TASKS_PER_CHILD tasks, because Blender does not give all memory back. The child ends when its parent does.
+
+Axes: L lines, K vertices of one line, (Y, X) image rows and columns.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import functools
+import importlib.metadata
+import os
+import pickle
+import subprocess
+import sys
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from physics.errors import InputError, require
+from physics.frames import field_nm, image_from_pixel
+
+if TYPE_CHECKING:
+    from render.blender.plan import Plan, View
+    from render.foil import FoilShape
+
+TASKS_PER_CHILD = 200
+FACE_ERROR_NM = 0.004  # how far a face mesh may lie off the curved face it stands for
+MOST_CELLS = 800  # along one side of a face mesh
+
+
+class BlenderProcess:
+    """One child that runs bpy; tasks from several threads wait for each other.
+
+    `call` raises InputError for what a person gave wrongly and ChildProcessError, an OSError, in one line for
+    anything else that goes wrong in the child.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._child: subprocess.Popen[bytes] | None = None
+        self._tasks = 0
+
+    def call(self, task: str, *arguments: Any) -> Any:
+        with self._lock:
+            if self._child is None or self._child.poll() is not None or self._tasks >= TASKS_PER_CHILD:
+                self._stop()
+                self._start()
+            self._tasks += 1
+            try:
+                pickle.dump((task, arguments), self._child.stdin, protocol=pickle.HIGHEST_PROTOCOL)
+                self._child.stdin.flush()
+                outcome, value = pickle.load(self._child.stdout)
+            except (EOFError, BrokenPipeError, pickle.UnpicklingError):
+                code = self._child.wait()
+                raise ChildProcessError(f"Blender ended with code {code} during {task}") from None
+            except BaseException:
+                self._child.kill()  # interrupted between question and answer: the pipe is out of step
+                raise
+        if outcome == "input":
+            raise InputError(value)
+        if outcome == "error":
+            raise ChildProcessError(f"Blender failed during {task}: {value}")
+        return value
+
+    def close(self) -> None:
+        """End the child; a later call starts another."""
+        with self._lock:
+            self._stop()
+
+    def _start(self) -> None:
+        package_folder = str(Path(__file__).resolve().parents[2])
+        search = os.pathsep.join(filter(None, [package_folder, os.environ.get("PYTHONPATH")]))
+        self._child = subprocess.Popen(
+            [sys.executable, "-m", "render.blender.worker"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=os.environ | {"PYTHONPATH": search},
+        )
+        self._tasks = 0
+
+    def _stop(self) -> None:
+        if self._child is None:
+            return
+        with contextlib.suppress(OSError):
+            self._child.stdin.close()
+        try:
+            self._child.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            self._child.kill()
+            self._child.wait()
+        self._child.stdout.close()
+        self._child = None
+
+
+@functools.cache
+def _process_of(pid: int) -> BlenderProcess:
+    """The one child of process `pid`: a fork must not talk through its parent's pipe."""
+    process = BlenderProcess()
+    atexit.register(process.close)
+    return process
+
+
+def blender() -> BlenderProcess:
+    """The child of this process. Raises InputError where bpy is not installed."""
+    renderer_name()
+    return _process_of(os.getpid())
+
+
+def renderer_name() -> str:
+    """The `foil_renderer` of scenes made here with Blender, "bpy X.Y.Z". Raises InputError where there is no bpy."""
+    try:
+        return f"bpy {importlib.metadata.version('bpy')}"
+    except importlib.metadata.PackageNotFoundError:
+        raise InputError("foil_renderer must be numpy where bpy is not installed, got bpy; "
+                         "use Python 3.11 with bpy 4.5") from None  # fmt: skip
+
+
+def face_heights_nm(
+    placed: FoilShape, shape: tuple[int, int], pixel_nm: float, renderer: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """Heights (Y, X) of the entrance and the exit face, ray-cast by Cycles from two meshes.
+
+    The meshes are made of points of the faces themselves (`FoilShape.face_points_nm`), not of heights over pixels, so
+    that nothing of the numpy path's search for a column's foot enters here. Heights are float32 from Cycles.
+
+    Raises InputError unless `renderer` is the bpy that is installed.
+    """
+    require(renderer == renderer_name(), "foil_renderer", f"be numpy or the version installed ({renderer_name()})",
+            renderer, "the bytes of another version of Blender may differ")  # fmt: skip
+    meshes = [_face_mesh(placed, shape, pixel_nm, side) for side in (1, -1)]
+    entrance, exit_ = blender().call("face_heights", meshes, tuple(shape), float(pixel_nm))
+    return entrance.astype(np.float64), exit_.astype(np.float64)
+
+
+def line_masks(
+    points_px: Sequence[np.ndarray],
+    half_width_px: Sequence[np.ndarray],
+    shape: tuple[int, int],
+    bevel_resolution: int = 16,
+) -> np.ndarray:
+    """Masks (L, Y, X) bool of bevelled tubes without end caps along curves (K, 2), one Cycles pass for each.
+
+    The oracle of `render.rasterise.line_mask`. A tube of resolution r is a prism of 4 + 2 r sides.
+    """
+    tubes = []
+    for points, half_width in zip(points_px, half_width_px):
+        xy = image_from_pixel(points, shape, 1.0)
+        tubes.append((np.column_stack([xy, np.zeros(len(xy))]), np.asarray(half_width, dtype=np.float64)))
+    return blender().call("line_masks", tubes, tuple(shape), int(bevel_resolution))
+
+
+def write_blend(plan: Plan, path: str | os.PathLike[str]) -> None:
+    """Write `plan` as a .blend file, replacing one that is there only when it is complete."""
+    blender().call("write_blend", plan, os.path.abspath(path))
+
+
+def render_plan(plan: Plan, view: View) -> tuple[np.ndarray, dict[str, tuple[float, float]]]:
+    """A picture (Y, X, 4) uint8 of `plan` seen by `view`, and where its named anchors fall (x, y) in pixels."""
+    return blender().call("render_plan", plan, view)
+
+
+def _face_mesh(placed: FoilShape, shape: tuple[int, int], pixel_nm: float, side: int) -> np.ndarray:
+    """Grid of points (N, M, 3) of a face that covers the field with a margin, fine enough for FACE_ERROR_NM."""
+    half_nm = np.array(field_nm(shape, pixel_nm)) / 2
+    corners = np.array([[sx, sy] for sx in (-1, 0, 1) for sy in (-1, 0, 1)]) * half_nm
+    shift_nm = np.abs(placed.face_points_nm(corners[:, 0], corners[:, 1], side)[:, :2] - corners).max()
+    reach_nm = half_nm + 2 * shift_nm + 2 * pixel_nm
+    sharpest_inv_nm = 1e-3 * max(abs(placed.foil.curvature_inv_um), abs(placed.foil.cross_curvature_inv_um))
+    # A chord of length c lies k c^2 / 8 off a curve of curvature k; the diagonal of a cell is 1.4 c.
+    cell_nm = np.sqrt(4 * FACE_ERROR_NM / sharpest_inv_nm) if sharpest_inv_nm > 0 else np.inf
+    columns, rows = (int(np.clip(np.ceil(2 * reach / cell_nm), 2, MOST_CELLS)) + 1 for reach in reach_nm)
+    x_nm, y_nm = np.meshgrid(
+        np.linspace(-reach_nm[0], reach_nm[0], columns), np.linspace(-reach_nm[1], reach_nm[1], rows)
+    )
+    return placed.face_points_nm(x_nm, y_nm, side)

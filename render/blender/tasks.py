@@ -1,0 +1,25 @@
+"""What the child can be asked to do, by name. Every task starts from an empty Blender and leaves one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import bpy
+
+from render.blender.buffers import face_heights, line_masks
+from render.blender.build import render_plan, write_blend
+
+
+def _in_empty_file(task: Callable[..., Any]) -> Callable[..., Any]:
+    def run(*arguments: Any) -> Any:
+        bpy.ops.wm.read_factory_settings(use_empty=True)
+        try:
+            return task(*arguments)
+        finally:
+            bpy.ops.wm.read_factory_settings(use_empty=True)
+
+    return run
+
+
+TASKS = {task.__name__: _in_empty_file(task) for task in (face_heights, line_masks, render_plan, write_blend)}
