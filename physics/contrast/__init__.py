@@ -1,0 +1,1 @@
+"""Diffraction contrast: from a displacement field to intensities."""
