@@ -1,0 +1,235 @@
+"""Curves in the image plane: what a traced line is, and the geometry of polylines.
+
+Axes: V vertices of a curve. Pixel coordinates: x right, y down, (0, 0) at the centre of the top-left pixel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numba
+import numpy as np
+from scipy.linalg import solveh_banded
+
+from render.rasterise import line_mask
+
+FRAME_MARGIN_PX = 2.5  # an end this near to the frame's edge belongs to a line that goes on outside
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class TracedLine:
+    """A dislocation found in an image: its curve `points_px` (V, 2) and its `half_width_px` (V,), half the FWHM.
+
+    A closed loop repeats its first vertex. `confidence` lies in [0, 1]; `flags` name what a person should look at:
+    "loop", "touches_frame", "crossing_below_22_deg", "bridged_gap".
+    """
+
+    points_px: np.ndarray
+    half_width_px: np.ndarray
+    confidence: float
+    flags: tuple[str, ...] = ()
+
+    @property
+    def length_px(self) -> float:
+        return length_px(self.points_px)
+
+    @property
+    def width_px(self) -> float:
+        """Median full width at half maximum."""
+        return 2.0 * float(np.median(self.half_width_px))
+
+    @property
+    def is_loop(self) -> bool:
+        return is_closed(self.points_px)
+
+    def mask(self, shape: tuple[int, int]) -> np.ndarray:
+        """Mask (Y, X) bool of the line, by the same rule as a label's."""
+        return line_mask(self.points_px, self.half_width_px, shape)
+
+
+def is_closed(points_px: np.ndarray) -> bool:
+    """Whether a curve repeats its first vertex."""
+    return len(points_px) > 3 and bool(np.array_equal(points_px[0], points_px[-1]))
+
+
+def arc_px(points_px: np.ndarray) -> np.ndarray:
+    """Arc length (V,) at the vertices, 0 at the first."""
+    steps = np.diff(np.asarray(points_px, dtype=np.float64), axis=0)
+    return np.concatenate([[0.0], np.cumsum(np.hypot(steps[:, 0], steps[:, 1]))])
+
+
+def length_px(points_px: np.ndarray) -> float:
+    return float(arc_px(points_px)[-1])
+
+
+def resample(points_px: np.ndarray, step_px: float) -> np.ndarray:
+    """Points at equal arc length about `step_px` apart, both ends kept (V', 2)."""
+    points_px = np.asarray(points_px, dtype=np.float64)
+    arc = arc_px(points_px)
+    count = max(2, int(round(arc[-1] / step_px)) + 1)
+    at = np.linspace(0.0, arc[-1], count)
+    return np.stack([np.interp(at, arc, points_px[:, 0]), np.interp(at, arc, points_px[:, 1])], axis=-1)
+
+
+def smooth(points_px: np.ndarray, wavelength_px: float, step_px: float = 1.0) -> np.ndarray:
+    """A smoothing spline through a curve: wiggles shorter than `wavelength_px` are halved or more.
+
+    The discrete cubic smoothing spline (Whittaker 1923; Reinsch 1967) on points resampled to `step_px`:
+    argmin sum |q - p|^2 + lambda sum |second difference of q|^2, whose response to a wave of period T is
+    1 / (1 + lambda (2 pi step / T)^4). A closed curve is smoothed round its seam.
+    """
+    closed = is_closed(points_px)
+    points = resample(points_px, step_px)
+    if len(points) < 5:
+        return points
+    if closed:
+        lap = min(len(points) - 1, int(2 * wavelength_px / step_px) + 1)
+        points = np.concatenate([points[-1 - lap : -1], points, points[1 : 1 + lap]])
+    n = len(points)
+    stiffness = (wavelength_px / (2 * np.pi * step_px)) ** 4
+    bands = np.zeros((3, n))
+    second = np.array([1.0, -2.0, 1.0])
+    for i in range(3):
+        for j in range(i, 3):
+            bands[2 - (j - i), j : n - 2 + j] += second[i] * second[j]
+    bands *= stiffness
+    bands[2] += 1.0
+    smoothed = solveh_banded(bands, points)
+    if closed:
+        smoothed = smoothed[lap:-lap]
+        smoothed[-1] = smoothed[0]
+    return smoothed
+
+
+def clip_to_frame(points_px: np.ndarray, shape: tuple[int, int]) -> list[np.ndarray]:
+    """The pieces of a curve inside the frame of `shape` (Y, X): within the outermost pixels' outer edges.
+
+    Segments are cut where they cross the edge. A closed curve that is cut starts at a cut, not at its seam.
+    """
+    points = np.asarray(points_px, dtype=np.float64)
+    low, high = np.array([-0.5, -0.5]), np.array([shape[1] - 0.5, shape[0] - 0.5])
+    inside = ((points >= low) & (points <= high)).all(axis=1)
+    if inside.all():
+        return [points]
+    if is_closed(points) and inside.any():
+        first = int(np.flatnonzero(~inside)[0])
+        points = np.concatenate([points[first:-1], points[: first + 1]])
+    pieces: list[list[np.ndarray]] = []
+    for a, b in zip(points[:-1], points[1:]):
+        enter, leave = 0.0, 1.0
+        for axis in range(2):
+            delta = b[axis] - a[axis]
+            if delta == 0:
+                if not low[axis] <= a[axis] <= high[axis]:
+                    enter = np.inf
+                continue
+            t0, t1 = sorted(((low[axis] - a[axis]) / delta, (high[axis] - a[axis]) / delta))
+            enter, leave = max(enter, t0), min(leave, t1)
+        if enter > leave:
+            continue
+        if not pieces or enter > 0 or not np.array_equal(pieces[-1][-1], a):
+            pieces.append([a + enter * (b - a)])
+        pieces[-1].append(b if leave == 1.0 else a + leave * (b - a))
+    return [np.array(piece) for piece in pieces if len(piece) > 1]
+
+
+def distance_px(points_px: np.ndarray, curve_px: np.ndarray, reach_px: float = np.inf) -> np.ndarray:
+    """Distance (V,) of points (V, 2) to the nearest point of a polyline; beyond `reach_px` it may be inf."""
+    points = np.ascontiguousarray(points_px, dtype=np.float64)
+    return _distance(points, np.ascontiguousarray(curve_px, dtype=np.float64), float(reach_px))
+
+
+@numba.njit(cache=True, error_model="numpy")
+def _distance(points: np.ndarray, curve: np.ndarray, reach: float) -> np.ndarray:
+    out = np.full(len(points), np.inf)
+    for k in range(max(1, len(curve) - 1)):
+        ax, ay = curve[k]
+        bx, by = curve[min(k + 1, len(curve) - 1)]
+        dx, dy = bx - ax, by - ay
+        length_sq = dx * dx + dy * dy
+        for i in range(len(points)):
+            x, y = points[i]
+            if x < min(ax, bx) - reach or x > max(ax, bx) + reach or y < min(ay, by) - reach or y > max(ay, by) + reach:
+                continue
+            t = 0.0
+            if length_sq > 0.0:
+                t = min(1.0, max(0.0, ((x - ax) * dx + (y - ay) * dy) / length_sq))
+            ex, ey = x - ax - t * dx, y - ay - t * dy
+            square = ex * ex + ey * ey
+            if square < out[i]:
+                out[i] = square
+    return np.sqrt(out)
+
+
+def touches_frame(points_px: np.ndarray, shape: tuple[int, int]) -> bool:
+    """Whether an end of a curve lies at the frame's edge."""
+    ends = np.asarray(points_px)[[0, -1]]
+    edge = np.minimum(ends, np.array([shape[1] - 1, shape[0] - 1]) - ends).min(axis=1)
+    return bool((edge < FRAME_MARGIN_PX).any())
+
+
+def headings(points_px: np.ndarray) -> np.ndarray:
+    """Unit tangents (V, 2) of a curve with vertices about 1 px apart, over chords of about 6 px."""
+    i = np.arange(len(points_px))
+    delta = points_px[np.minimum(i + 3, len(points_px) - 1)] - points_px[np.maximum(i - 3, 0)]
+    return delta / np.maximum(np.hypot(delta[:, 0], delta[:, 1]), 1e-9)[:, None]
+
+
+@dataclass(frozen=True)
+class Crossing:
+    """Where true curves `first` and `second` cross, at which arc length (px) of each, under which angle."""
+
+    first: int
+    second: int
+    at_first_px: float
+    at_second_px: float
+    angle_deg: float
+
+
+def find_crossings(curves_px: Sequence[np.ndarray]) -> list[Crossing]:
+    """All proper crossings between different curves; tangents are chords over about 6 px."""
+    found = []
+    tangents = [headings(c) for c in curves_px]
+    arcs = [arc_px(c) for c in curves_px]
+    for i, a in enumerate(curves_px):
+        for j in range(i):
+            b = curves_px[j]
+            if (a.min(axis=0) > b.max(axis=0)).any() or (b.min(axis=0) > a.max(axis=0)).any():
+                continue
+            for ka, kb, ta, tb in _intersections(a, b):
+                ka, kb = int(ka), int(kb)
+                cosine = min(1.0, abs(float(tangents[i][ka] @ tangents[j][kb])))
+                found.append(
+                    Crossing(
+                        i, j,
+                        float(arcs[i][ka] + ta * (arcs[i][ka + 1] - arcs[i][ka])),
+                        float(arcs[j][kb] + tb * (arcs[j][kb + 1] - arcs[j][kb])),
+                        float(np.degrees(np.arccos(cosine))),
+                    )
+                )  # fmt: skip
+    return found
+
+
+@numba.njit(cache=True, error_model="numpy")
+def _intersections(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Rows (segment of a, segment of b, t along a, t along b)."""
+    out = np.empty((4 * (len(a) + len(b)), 4))
+    count = 0
+    for i in range(len(a) - 1):
+        px, py = a[i]
+        rx, ry = a[i + 1, 0] - px, a[i + 1, 1] - py
+        for j in range(len(b) - 1):
+            qx, qy = b[j, 0] - px, b[j, 1] - py
+            if abs(qx) + abs(qy) > 8.0:
+                continue
+            sx, sy = b[j + 1, 0] - b[j, 0], b[j + 1, 1] - b[j, 1]
+            det = rx * sy - ry * sx
+            if det == 0.0:
+                continue
+            t = (qx * sy - qy * sx) / det
+            u = (qx * ry - qy * rx) / det
+            if 0.0 <= t < 1.0 and 0.0 <= u < 1.0 and count < len(out):
+                out[count, 0], out[count, 1], out[count, 2], out[count, 3] = i, j, t, u
+                count += 1
+    return out[:count]
