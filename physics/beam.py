@@ -128,10 +128,9 @@ def foil_normal_image(crystal: Crystal, beam: BeamCondition, foil: Foil) -> np.n
     normal_crystal_nm = crystal.direction_nm(foil.normal_uvw)
     zone_crystal_nm = crystal.direction_nm(beam.zone_axis_uvw)
     normal_image = image_from_crystal(crystal, beam) @ (normal_crystal_nm / np.linalg.norm(normal_crystal_nm))
-    cosine = float(normal_crystal_nm @ zone_crystal_nm) / float(
-        np.linalg.norm(normal_crystal_nm) * np.linalg.norm(zone_crystal_nm)
-    )
-    cosine = min(cosine, float(normal_image[2]), 1.0)  # the tilt to s must not turn the foil over either
+    cosine = float(normal_crystal_nm @ zone_crystal_nm)
+    cosine /= float(np.linalg.norm(normal_crystal_nm) * np.linalg.norm(zone_crystal_nm))
+    cosine = max(-1.0, min(cosine, float(normal_image[2]), 1.0))  # nor may the tilt to s turn the foil over
     require(cosine > NORMAL_TOLERANCE, "foil.normal_uvw", f"have n.B > 0 with B = {list(beam.zone_axis_uvw)}",
             f"{list(foil.normal_uvw)} at {math.degrees(math.acos(cosine)):.1f} deg to B",
             "reverse it, or choose one within 90 deg of B")  # fmt: skip

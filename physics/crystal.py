@@ -56,20 +56,11 @@ class Crystal:
         require(bool(eigenvalues_GPa.min() > 0), "crystal.stiffness_GPa", "be positive definite", eigenvalues_GPa)
 
     @staticmethod
-    @cache
     def from_material(name: str) -> Crystal:
         """The crystal that `physics/materials/<name>.json` describes. Raises InputError for an unknown name."""
-        record = material.material_record(name)
-        return Crystal(
-            material=name,
-            structure=record["structure"],
-            lattice_nm=material.lattice_nm(record),
-            basis_positions=material.basis_positions(record),
-            basis_compositions=material.basis_compositions(record),
-            stiffness_GPa=material.stiffness_GPa(record),
-            debye_waller_nm2=material.debye_waller_nm2(record),
-            slip_families=tuple(record["slip_families"]),
-        )
+        known = material.material_names()
+        require(isinstance(name, str) and name in known, "material", f"be one of {', '.join(known)}", repr(name))
+        return _crystal_of(name)
 
     @property
     def volume_nm3(self) -> float:
@@ -125,7 +116,7 @@ class Crystal:
         phases = np.exp(2j * np.pi * (self.basis_positions @ hkl))
         kinds = set(self.basis_compositions)
         sums = [sum(p for p, site in zip(phases, self.basis_compositions) if site == kind) for kind in kinds]
-        return max(abs(s) for s in sums) > EXTINCTION_TOLERANCE * len(phases)
+        return bool(max(abs(s) for s in sums) > EXTINCTION_TOLERANCE * len(phases))
 
     def equivalent_directions(self, uvw: ArrayLike) -> np.ndarray:
         """All directions <uvw> that the point group makes of `uvw`, (N, 3) float64, sorted, both senses."""
@@ -139,6 +130,21 @@ class Crystal:
 
 
 def _unique(vectors: np.ndarray) -> np.ndarray:
-    """Distinct rows, largest first; `first occurrence wins` keeps the given digits exactly."""
+    """Distinct rows, largest first, with the digits of their first occurrence."""
     _, first = np.unique(np.round(vectors, 6) + 0.0, axis=0, return_index=True)
     return vectors[first[::-1]] + 0.0
+
+
+@cache
+def _crystal_of(name: str) -> Crystal:
+    record = material.material_record(name)
+    return Crystal(
+        material=name,
+        structure=record["structure"],
+        lattice_nm=material.lattice_nm(record),
+        basis_positions=material.basis_positions(record),
+        basis_compositions=material.basis_compositions(record),
+        stiffness_GPa=material.stiffness_GPa(record),
+        debye_waller_nm2=material.debye_waller_nm2(record),
+        slip_families=tuple(record["slip_families"]),
+    )
