@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from physics.beam import BeamCondition, image_from_crystal
+from physics.contrast.two_beam import perfect_crystal
 from physics.crystal import Crystal
 from physics.dislocation import Dislocation
 from physics.foil import Foil
@@ -9,6 +10,7 @@ from physics.frames import pixel_from_image
 from render.labels import profile_contrast
 from render.scene import Scene
 from render.simulate import simulate
+from render.specimen import Specimen
 
 AL = Crystal.from_material("al")
 BEAM = BeamCondition(g_hkl=(2, 0, 0), zone_axis_uvw=(0, 0, 1))
@@ -38,8 +40,9 @@ def test_a_screw_with_g_dot_b_one_is_visible():
 
 
 def test_contrast_of_a_lone_line_is_what_the_picture_shows():
-    micrograph = simulate(scene(straight((0.5, 0.5, 0), (1, -1, 0)), pixel_nm=1.0))
-    background = np.median(micrograph.intensity)
+    specimen = scene(straight((0.5, 0.5, 0), (1, -1, 0)), pixel_nm=1.0)
+    micrograph = simulate(specimen)
+    background = perfect_crystal(Specimen.of(specimen).two_beam, 0.0, 100.0)[0]
     line = micrograph.lines[0]
     inside = line.mask(micrograph.shape)
     seen = np.abs(micrograph.intensity[inside] / background - 1).max()
