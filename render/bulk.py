@@ -1,0 +1,231 @@
+"""Rendering many images: serially, on the cores of this machine, or on an existing dask cluster.
+
+One shard is one task. Image i is a function of the configuration, the seed and i alone, so that the bytes are
+the same however the work is spread and however often it is interrupted.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from tqdm import tqdm
+
+from physics.errors import InputError, require
+from render.card import card, check_same, header, split_indices, summary
+from render.micrograph import Micrograph
+from render.sample import SampleConfig, sample
+from render.shards import (
+    Plan,
+    clear_staging,
+    create_dataset,
+    default_shard,
+    finish_dataset,
+    finished_shards,
+    shard_attributes,
+    write_shard,
+)
+from render.simulate import simulate
+from render.store import read_attributes
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+CONNECT_SECONDS = 10
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShardTask:
+    """What a worker needs to know to render one shard."""
+
+    path: Path
+    plan: Plan
+    config: SampleConfig
+    seed: int
+    shard: int
+
+
+def render_dataset(
+    config: Mapping[str, Any],
+    out: str | os.PathLike[str],
+    *,
+    n: int,
+    seed: int = 0,
+    workers: int = 0,
+    scheduler: str | None = None,
+    shard: int | None = None,
+    keep_intensity: bool = True,
+    progress: bool = True,
+) -> Path:
+    """Render `n` images of `config` (a plain mapping, see `SampleConfig.from_dict`) into the dataset `out`.
+
+    `workers` 0: in this process; k: on k processes of one thread each; `scheduler` "tcp://…": on a running dask
+    cluster that sees the same `out`. `shard` None: a size that suits n. What is already finished in `out` is kept.
+    Image 0 is rendered before anything is written.
+
+    Raises InputError for a configuration without images, or an `out` that holds something else.
+    """
+    sampling = SampleConfig.from_dict(config)
+    shape = tuple(int(size) for size in sampling.shape)
+    plan = Plan(n=n, shape=shape, shard=default_shard(max(1, _whole(n, "n", 1)), shape) if shard is None else shard,
+                keep_intensity=keep_intensity)  # fmt: skip
+    seed = _whole(seed, "seed", 0)
+    workers = _whole(workers, "workers", 0)
+    path = Path(out).absolute()
+    attributes = header(config, plan, seed)
+    begun = _begun(path, attributes)
+    split = split_indices(plan.n, seed, max(1, len(sampling.beam.series)))
+    if not begun:
+        first = simulate(sample(sampling, seed, 0))
+    with _client(workers, scheduler) as client:
+        if not begun:
+            create_dataset(path, plan, attributes, split)
+        with _alone(path):
+            if read_attributes(path)["state"] != "complete":
+                ready = {} if begun else {0: first}
+                try:
+                    _render_missing(path, plan, sampling, seed, client, ready, progress)
+                except InputError:
+                    # The configuration draws a Scene that cannot be: it will at every attempt.
+                    if not begun:
+                        shutil.rmtree(path)
+                    raise
+                summaries = [shard_attributes(path, k) for k in range(plan.shards)]
+                sizes = {name: len(members) for name, members in split.items()}
+                finish_dataset(path, {**attributes, "state": "complete", "card": card(attributes, summaries, sizes)})
+    return path
+
+
+def render_shard(task: ShardTask, ready: Mapping[int, Micrograph] | None = None,
+                 count: Callable[[], Any] = lambda: None) -> None:  # fmt: skip
+    """Render one shard and write it; images in `ready` are taken as they are, `count` is called after each.
+
+    Raises InputError, naming the image, for a Scene that cannot be.
+    """
+    micrographs = []
+    for i in task.plan.images(task.shard):
+        try:
+            micrographs.append((ready or {}).get(i) or simulate(sample(task.config, task.seed, i)))
+        except InputError as error:
+            raise InputError(f"image {i}: {error}") from None
+        count()
+    write_shard(task.path, task.plan, task.shard, micrographs, summary(micrographs))
+
+
+def _render_missing(
+    path: Path, plan: Plan, sampling: SampleConfig, seed: int, client: Client | None,
+    ready: Mapping[int, Micrograph], progress: bool,
+) -> None:  # fmt: skip
+    clear_staging(path)
+    done = set(finished_shards(path, plan))
+    tasks = [
+        ShardTask(path=path, plan=plan, config=sampling, seed=seed, shard=k) for k in range(plan.shards) if k not in done
+    ]
+    finished = sum(len(plan.images(k)) for k in done)
+    with tqdm(total=plan.n, initial=finished, unit="image", disable=not progress, dynamic_ncols=True) as bar:
+        if client is None:
+            for task in tasks:
+                render_shard(task, ready, bar.update)
+        else:
+            for shard in _on_cluster(client, tasks):
+                bar.update(len(plan.images(shard)))
+
+
+def _on_cluster(client: Client, tasks: Sequence[ShardTask]) -> Iterator[int]:
+    """Numbers of the shards as they are finished."""
+    from distributed import as_completed
+
+    futures = client.map(_outcome, tasks, pure=False, key="shard")
+    try:
+        for _, (shard, refusal, failure) in as_completed(futures, with_results=True):
+            if refusal is not None:
+                raise InputError(refusal)
+            if failure is not None:
+                raise OSError(failure)
+            yield shard
+    finally:
+        client.cancel(futures)
+
+
+def _outcome(task: ShardTask) -> tuple[int, str | None, str | None]:
+    """Render a shard on a worker: its number, a refusal, a failure of the machine. Other errors travel as they are."""
+    import numba
+
+    numba.set_num_threads(1)
+    try:
+        render_shard(task)
+    except InputError as error:
+        return task.shard, str(error), None
+    except OSError as error:
+        return task.shard, None, f"shard {task.shard}: {error}"
+    return task.shard, None, None
+
+
+@contextmanager
+def _client(workers: int, scheduler: str | None) -> Iterator[Client | None]:
+    if not workers and not scheduler:
+        yield None
+        return
+    import dask
+    from distributed import Client, LocalCluster
+
+    if scheduler:
+        try:
+            client = Client(scheduler, timeout=CONNECT_SECONDS)
+        except (OSError, ValueError) as error:
+            raise InputError(f"scheduler must be the address of a running dask scheduler, got {scheduler}: {error}") from None
+        with client:
+            yield client
+        return
+    threads = {f"{name}_NUM_THREADS": "1" for name in ("NUMBA", "OMP", "OPENBLAS", "MKL")}
+    # A worker that makes Blender's buffers has a child process of its own, which a daemon may not have.
+    settings = {"distributed.worker.daemon": False, "distributed.nanny.pre-spawn-environ": threads,
+                "distributed.worker.memory.terminate": False, "distributed.worker.memory.pause": False}  # fmt: skip
+    with dask.config.set(settings):
+        with LocalCluster(n_workers=workers, threads_per_worker=1, processes=True, dashboard_address=None,
+                          silence_logs="ERROR") as cluster, Client(cluster) as client:  # fmt: skip
+            yield client
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Hold the dataset against a second render of it on this machine."""
+    folder = os.open(path, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InputError(f"out must not be rendered by two commands at once, got {path}, which one is rendering") from None
+        except OSError:
+            pass  # a file system without locks
+        yield
+    finally:
+        os.close(folder)
+
+
+def _begun(path: Path, attributes: Mapping[str, Any]) -> bool:
+    """Whether `path` holds this very dataset, finished or not; False where there is nothing yet."""
+    if not path.exists() and not path.is_symlink():
+        return False
+    require(path.is_dir(), "out", "be a new path or a dataset", f"the file {path}")
+    if not any(path.iterdir()):
+        return False
+    try:
+        found = read_attributes(path)
+    except InputError:
+        raise InputError(f"out must be a new path or the dataset of this configuration, got {path}, which holds something else") from None
+    check_same(found, attributes, path)
+    return True
+
+
+def _whole(value: Any, field: str, least: int) -> int:
+    whole = isinstance(value, int | np.integer) and not isinstance(value, bool) and value >= least
+    require(whole, field, f"be a whole number >= {least}", value)
+    return int(value)
