@@ -1,0 +1,182 @@
+"""Drawing how a specimen is looked at: reflection and orientation, foil, camera."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from dataclasses import fields
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from physics.beam import BeamCondition, excitation_error_of_ng, image_from_crystal, xi_g_nm
+from physics.crystal import Crystal
+from physics.errors import InputError, require
+from physics.foil import Foil
+from physics.frames import field_nm
+from physics.miller import direction_from_bravais, plane_from_bravais
+from render.detector import Detector
+from render.sample_config import BeamConfig, DetectorConfig, FoilConfig
+
+# Zones that people tilt to, and the reflections strong enough for two-beam work.
+CUBIC_ZONES = ((0, 0, 1), (1, 0, 1), (1, 1, 1), (1, 1, 2), (0, 1, 3), (1, 2, 3))
+HEXAGONAL_ZONES = ((0, 0, 1), (1, 0, 0), (2, 1, 0), (1, 0, 1), (2, 1, 1), (1, -1, 3))
+WIDEST_G_INV_NM = 9.0
+LONGEST_XI_NM = 170.0
+
+
+def draw_beam(config: BeamConfig, crystal: Crystal, rng: np.random.Generator) -> BeamCondition:
+    """A two-beam condition for `crystal`. Raises InputError where what is fixed leaves none."""
+    voltage_kV = float(config.voltage_kV.draw(rng))
+    zone, g_hkl = config.zone_axis_uvw.draw(rng), config.g_hkl.draw(rng)
+    zone = None if zone is None else direction_indices(zone)
+    g_hkl = None if g_hkl is None else plane_indices(g_hkl)
+    if zone is None:
+        zones = _zones(crystal) if g_hkl is None else _zones_of_reflection(crystal, g_hkl)
+        zone = zones[int(rng.integers(len(zones)))]
+    if g_hkl is None:
+        strong = _reflections(crystal, zone, voltage_kV)
+        require(bool(strong), "beam.zone_axis_uvw", "have an allowed reflection in its zone", list(zone))
+        weights = np.array([1 / length for _, length in strong])
+        g_hkl = strong[int(rng.choice(len(strong), p=weights / weights.sum()))][0]
+    options: dict[str, Any] = {
+        "g_hkl": g_hkl, "zone_axis_uvw": zone, "voltage_kV": voltage_kV, "image": config.image.draw(rng),
+        "image_rotation_deg": config.image_rotation_deg.draw(rng), "xi_g_nm": config.xi_g_nm.draw(rng),
+        "xi_0_prime_over_xi_g": config.xi_0_prime_over_xi_g.draw(rng),
+        "xi_g_prime_over_xi_g": config.xi_g_prime_over_xi_g.draw(rng),
+    }  # fmt: skip
+    s_inv_nm, n, s_xi = config.s_inv_nm.draw(rng), config.n.draw(rng), config.s_xi.draw(rng)
+    if s_inv_nm is None and n is not None:
+        s_inv_nm = excitation_error_of_ng(crystal, g_hkl, voltage_kV, n)
+    if s_inv_nm is None:
+        s_inv_nm = s_xi / xi_g_nm(crystal, BeamCondition(**options))
+    return BeamCondition(**options, s_inv_nm=float(s_inv_nm))
+
+
+def condition_of_series(entry: Any, crystal: Crystal, beam: BeamCondition, where: str) -> BeamCondition:
+    """The condition that one entry of `beam.series` makes of the specimen's first one.
+
+    Where the entry gives no rotation, the camera stays with the specimen: the image is turned so that it differs from
+    the first by the tilt alone.
+    """
+    given = dict(entry) if isinstance(entry, dict) else {"g_hkl": entry}
+    changes = {f.name: getattr(beam, f.name) for f in fields(BeamCondition)}
+    if given.get("g_hkl") is not None:
+        changes |= {"g_hkl": plane_indices(given["g_hkl"]), "xi_g_nm": None}
+    if given.get("zone_axis_uvw") is not None:
+        changes["zone_axis_uvw"] = direction_indices(given["zone_axis_uvw"])
+    if given.get("n") is not None:
+        changes["s_inv_nm"] = excitation_error_of_ng(crystal, changes["g_hkl"], beam.voltage_kV, given["n"])
+    changes |= {key: given[key] for key in ("s_inv_nm", "image", "image_rotation_deg") if given.get(key) is not None}
+    try:
+        changed = BeamCondition(**changes)
+        if given.get("image_rotation_deg") is not None:
+            return changed
+        relative = image_from_crystal(crystal, changed) @ image_from_crystal(crystal, beam).T
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from None
+    # The in-image part of the relative rotation is taken back: the polar angle of its upper left block.
+    turned_deg = math.degrees(math.atan2(relative[1, 0] - relative[0, 1], relative[0, 0] + relative[1, 1]))
+    return BeamCondition(**(changes | {"image_rotation_deg": changed.image_rotation_deg - turned_deg}))
+
+
+def draw_foil(
+    config: FoilConfig, crystal: Crystal, beam: BeamCondition, shape: tuple[int, int], pixel_nm: float,
+    rng: np.random.Generator,
+) -> Foil:  # fmt: skip
+    """A foil whose thickness suits the reflection where none is fixed."""
+    drawn = {f.name: getattr(config, f.name).draw(rng) for f in fields(config) if f.name != "thickness_limits_nm"}
+    longer_nm = max(field_nm(shape, pixel_nm))
+    thickness_nm = drawn["thickness_nm"]
+    if thickness_nm is None:
+        thickness_nm = float(np.clip(drawn["thickness_xi"] * xi_g_nm(crystal, beam), *config.thickness_limits_nm))
+    normal = drawn["normal_uvw"]
+    if normal is not None:
+        normal = direction_indices(normal) if len(normal) == 4 else tuple(normal)
+    elif drawn["tilt_deg"]:
+        normal = normal_uvw_from_tilt(crystal, beam, drawn["tilt_deg"], drawn["tilt_azimuth_deg"])
+    return Foil(
+        thickness_nm=thickness_nm,
+        normal_uvw=normal,
+        # No thinner than a quarter at the field's edge, so that the field shows a specimen and not a hole.
+        wedge_deg=drawn["wedge_deg"] + math.degrees(2 * math.atan(min(drawn["taper_nm"], 1.2 * thickness_nm) / 2 / longer_nm)),
+        wedge_azimuth_deg=drawn["wedge_azimuth_deg"],
+        curvature_inv_um=drawn["curvature_inv_um"] + drawn["bend_mrad"] / longer_nm,  # mrad / nm = 1 / um
+        cross_curvature_inv_um=drawn["cross_curvature_inv_um"],
+        curvature_azimuth_deg=drawn["curvature_azimuth_deg"],
+    )
+
+
+def draw_detector(config: DetectorConfig, rng: np.random.Generator) -> Detector:
+    """A camera with a noise seed of its own."""
+    drawn = {f.name: getattr(config, f.name).draw(rng) for f in fields(config)}
+    spread = [config.illumination_offset_field.draw(rng) for _ in range(2)]
+    del drawn["illumination_offset_field"]
+    if drawn["illumination_sigma_field"] is not None:
+        centre = drawn["illumination_centre_field"]
+        drawn["illumination_centre_field"] = (centre[0] + spread[0], centre[1] + spread[1])
+    fresh = int(rng.integers(2**62))
+    drawn["noise_seed"] = fresh if drawn["noise_seed"] is None else drawn["noise_seed"]
+    return Detector(**drawn)
+
+
+def normal_uvw_from_tilt(crystal: Crystal, beam: BeamCondition, tilt_deg: float, azimuth_deg: float) -> tuple[float, ...]:
+    """The foil normal as a lattice direction, `tilt_deg` from the beam toward the in-image azimuth."""
+    tilt, azimuth = math.radians(tilt_deg), math.radians(azimuth_deg)
+    normal_image = np.array([math.sin(tilt) * math.cos(azimuth), math.sin(tilt) * math.sin(azimuth), math.cos(tilt)])
+    return normal_uvw_of(crystal, beam, normal_image)
+
+
+def normal_uvw_of(crystal: Crystal, beam: BeamCondition, normal_image: np.ndarray) -> tuple[float, ...]:
+    """An image-frame vector as a lattice direction."""
+    uvw = np.linalg.solve(crystal.lattice_nm, image_from_crystal(crystal, beam).T @ normal_image)
+    return tuple(float(u) for u in uvw / np.abs(uvw).max())
+
+
+def plane_indices(indices: Any) -> tuple[int, ...]:
+    """Three plane indices from three or four."""
+    return plane_from_bravais(indices) if len(indices) == 4 else tuple(int(h) for h in indices)
+
+
+def direction_indices(indices: Any) -> tuple[int, ...]:
+    """Three direction indices from three or four, reduced to the smallest integers."""
+    if len(indices) == 3:
+        return tuple(int(u) for u in indices)
+    uvw = np.round(direction_from_bravais(indices)).astype(int)
+    return tuple(int(u) for u in uvw // max(1, np.gcd.reduce(np.abs(uvw))))
+
+
+def _zones(crystal: Crystal) -> tuple[tuple[int, int, int], ...]:
+    return HEXAGONAL_ZONES if crystal.structure == "hcp" else CUBIC_ZONES
+
+
+@cache
+def _zones_of_reflection(crystal: Crystal, g_hkl: tuple[int, ...]) -> tuple[tuple[int, int, int], ...]:
+    """The usual zones, in every equivalent setting, that hold a reflection."""
+    found = [
+        tuple(int(u) for u in setting)
+        for zone in _zones(crystal)
+        for setting in crystal.equivalent_directions(zone)
+        if abs(np.dot(setting, g_hkl)) < 1e-9
+    ]
+    if not found:
+        h, k, l = g_hkl
+        found = [(k, -h, 0) if h or k else (1, 0, 0)]
+    return tuple(found)
+
+
+@cache
+def _reflections(crystal: Crystal, zone: tuple[int, int, int], voltage_kV: float) -> tuple[tuple[tuple[int, int, int], float], ...]:
+    """Allowed strong reflections of a zone with their lengths in 1/nm, shortest first."""
+    indices = range(-4, 5)
+    in_zone = [g for g in itertools.product(indices, repeat=3) if any(g) and np.dot(g, zone) == 0]
+    lengths = {g: float(np.linalg.norm(crystal.reciprocal_vector_inv_nm(g))) for g in in_zone}
+    allowed = [g for g in in_zone if lengths[g] <= WIDEST_G_INV_NM and crystal.is_allowed_reflection(g)]
+    allowed.sort(key=lambda g: (round(lengths[g], 6), g))
+    strong = []
+    for g in allowed:
+        xi = xi_g_nm(crystal, BeamCondition(g_hkl=g, zone_axis_uvw=zone, voltage_kV=voltage_kV))
+        if xi <= LONGEST_XI_NM or not strong:
+            strong.append((g, lengths[g]))
+    return tuple(strong)

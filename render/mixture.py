@@ -1,0 +1,364 @@
+"""Drawing the dislocations of a specimen that is put together from sources.
+
+Axes: S slip systems, N lines.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+
+from physics.beam import BeamCondition, foil_normal_image, image_from_crystal
+from physics.crystal import Crystal
+from physics.dislocation import Dislocation
+from physics.errors import InputError
+from physics.foil import Foil
+from physics.frames import field_nm
+from physics.slip import SlipSystem, slip_systems
+from physics.sources import (
+    Faces,
+    GlidePlane,
+    LineShape,
+    bow_out,
+    dipole,
+    glide_loop,
+    pile_up,
+    pile_up_positions,
+    prismatic_loop,
+    threading_line,
+)
+from render.draw import Distribution
+from render.foil import FoilShape
+from render.sample_config import BowOuts, Dipoles, GlideLines, Loops, Mixture, PileUps, ThreadingLines
+from render.scene_rules import plane_normal_image
+
+STEP_PX, SHORTEST_STEP_NM = 4.0, 1.5
+MOST_SEGMENTS = 80
+STEEPEST_PLANE_DEG, FLATTEST_PLANE_DEG = 82.0, 9.0  # beyond the first a plane is seen edge-on; below the second it misses the faces
+NARROWEST_STRIP_PX = 24.0
+SHORTEST_LINE_PX = 8.0
+WAVE_MODES = 7
+MOST_DRAWS = 200
+DENSITY_TRIES = 400
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Specimen:
+    """The space that sources are placed in: crystal and foil in the image frame, and the field."""
+
+    crystal: Crystal
+    image_from_crystal: np.ndarray
+    faces: Faces
+    thickness_nm: float
+    shape: tuple[int, int]
+    pixel_nm: float
+    g_hkl: tuple[int, int, int]
+
+    @classmethod
+    def of(cls, crystal: Crystal, foil: Foil, beam: BeamCondition, shape: tuple[int, int], pixel_nm: float) -> Specimen:
+        placed = FoilShape(foil=foil, normal_image=foil_normal_image(crystal, beam, foil))
+
+        def faces(x_nm: np.ndarray, y_nm: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            return placed.face_z_nm(x_nm, y_nm, 1), placed.face_z_nm(x_nm, y_nm, -1)
+
+        return cls(crystal=crystal, image_from_crystal=image_from_crystal(crystal, beam), faces=faces,
+                   thickness_nm=foil.thickness_nm, shape=shape, pixel_nm=pixel_nm, g_hkl=beam.g_hkl)  # fmt: skip
+
+    @property
+    def half_field_nm(self) -> np.ndarray:
+        return np.array(field_nm(self.shape, self.pixel_nm)) / 2
+
+    @property
+    def reach_nm(self) -> float:
+        """A distance from the centre that lies outside the field by more than any image of a line."""
+        return 1.3 * float(np.linalg.norm(self.half_field_nm)) + 0.5 * self.thickness_nm
+
+    @property
+    def step_nm(self) -> float:
+        return max(STEP_PX * self.pixel_nm, SHORTEST_STEP_NM, 2 * self.reach_nm / MOST_SEGMENTS)
+
+    def middle_nm(self, x_nm: float, y_nm: float) -> np.ndarray:
+        """The point of the mid-foil over (x, y)."""
+        entrance_nm, exit_nm = self.faces(np.array([x_nm]), np.array([y_nm]))
+        return np.array([x_nm, y_nm, (entrance_nm[0] + exit_nm[0]) / 2])
+
+    def length_in_field_nm(self, points_nm: np.ndarray) -> float:
+        middles = (points_nm[1:, :2] + points_nm[:-1, :2]) / 2
+        seen = (np.abs(middles) < self.half_field_nm).all(axis=1)
+        return float(np.linalg.norm(np.diff(points_nm, axis=0), axis=1)[seen].sum())
+
+
+def draw_mixture(config: Mixture, specimen: Specimen, rng: np.random.Generator) -> tuple[Dislocation, ...]:
+    """The lines of one specimen, at least `min_lines` of them in the field and `min_crossings` pairs crossing.
+
+    Raises InputError when MOST_DRAWS draws do not give one.
+    """
+    scale = 1.0 if config.count_field_px is None else math.sqrt(np.prod(specimen.shape)) / config.count_field_px
+    for _ in range(MOST_DRAWS):
+        lines = [line for line in _draw_once(config, specimen, scale, rng) if _matters(line, specimen)][: config.max_lines]
+        seen = [line for line in lines if specimen.length_in_field_nm(line.points_nm) >= SHORTEST_LINE_PX * specimen.pixel_nm]
+        enough = len(seen) >= config.min_lines
+        if enough and (config.min_crossings == 0 or crossing_pairs(seen, specimen) >= config.min_crossings):
+            return tuple(line.canonical() for line in lines)
+    raise InputError(
+        f"scene must place {config.min_lines} lines and {config.min_crossings} crossings in the field, got fewer in "
+        f"{MOST_DRAWS} draws; use a larger field or more sources"
+    )
+
+
+def crossing_pairs(lines: list[Dislocation], specimen: Specimen) -> int:
+    """How many pairs of lines cross inside the field, in projection."""
+    pairs = 0
+    for i in range(len(lines)):
+        for j in range(i):
+            pairs += _cross(lines[i].points_nm[:, :2], lines[j].points_nm[:, :2], specimen.half_field_nm)
+    return pairs
+
+
+def _draw_once(config: Mixture, specimen: Specimen, scale: float, rng: np.random.Generator) -> list[Dislocation]:
+    lines: list[Dislocation] = []
+    traces: list[np.ndarray] = []
+    draw_of: tuple[tuple[object, Callable[..., list[Dislocation]]], ...] = (
+        (config.pileups, _pile_up), (config.bowouts, _bow_outs), (config.glide, _glide_line), (config.threading, _threading_line),
+        (config.dipoles, _dipole), (config.loops, _loop),
+    )  # fmt: skip
+    groups: list[list[Dislocation]] = []
+    for source, draw in draw_of:
+        for _ in range(_count(source.count, scale, rng)):
+            system = _slip_system(config, specimen, traces, rng)
+            groups.append(draw(source, specimen, system, _centre_nm(config, specimen, rng), rng))
+        density = source.density_inv_m2.draw(rng) if hasattr(source, "density_inv_m2") else None
+        if density is not None:
+            groups += _of_density(float(density), draw, source, config, specimen, rng)
+    # Whole groups are dropped where there are too many, so that no dipole loses its partner; the first one stays.
+    for k in rng.permutation(len(groups)):
+        if not lines or len(lines) + len(groups[k]) <= config.max_lines:
+            lines += groups[k]
+    return lines
+
+
+def _of_density(
+    density_inv_m2: float, draw: Callable[..., list[Dislocation]], source: object, config: Mixture,
+    specimen: Specimen, rng: np.random.Generator,
+) -> list[list[Dislocation]]:  # fmt: skip
+    """Lines one by one until their length in the field's volume reaches the density (1 / m^2 = 1e-18 / nm^2)."""
+    wanted_nm = density_inv_m2 * 1e-18 * 4 * np.prod(specimen.half_field_nm) * specimen.thickness_nm
+    groups, length_nm = [], 0.0
+    for _ in range(DENSITY_TRIES):
+        if length_nm >= wanted_nm or len(groups) >= config.max_lines:
+            break
+        half = specimen.half_field_nm + specimen.thickness_nm / 2
+        centre_nm = specimen.middle_nm(*rng.uniform(-half, half))
+        group = draw(source, specimen, _slip_system(config, specimen, None, rng), centre_nm, rng)
+        added_nm = sum(specimen.length_in_field_nm(line.points_nm) for line in group)
+        # A line longer than what is missing is taken with the probability that keeps the mean density right.
+        if added_nm > 0 and rng.random() < (wanted_nm - length_nm) / added_nm:
+            groups.append(group)
+        length_nm += added_nm
+    return groups
+
+
+def _pile_up(source: PileUps, specimen: Specimen, system: SlipSystem, centre_nm: np.ndarray, rng: np.random.Generator) -> list[Dislocation]:
+    count = int(source.lines.draw(rng))
+    length_nm = (count - 1) * source.spacing_px.draw(rng) * specimen.pixel_nm
+    toward = rng.choice([-1.0, 1.0])  # the side of the lock, to which the lines bow
+    chord_deg = source.chord_deg.draw(rng)
+    spread_deg, sag = source.chord_spread_deg.draw(rng), source.sag_fraction.draw(rng)
+    positions_nm = -toward * (pile_up_positions(count) - 0.5) * length_nm
+    plane = _glide_plane(specimen, system, centre_nm, rng)
+    chord_nm = _chord_nm(plane, specimen)
+    common = _wave_nm(source.wave_fraction, chord_nm, rng)
+    shapes = []
+    for k in range(count):
+        # The locked line is held straighter by those behind it; neighbours share most of their waviness.
+        freedom = 0.6 + 0.4 * k / max(1, count - 1)
+        shapes.append(LineShape(
+            chord_deg=float(np.clip(chord_deg + rng.normal(0, spread_deg), -75, 75)),
+            sag_nm=toward * sag * freedom * chord_nm * rng.uniform(0.8, 1.2),
+            wave_nm=0.7 * common + 0.6 * _wave_nm(source.wave_fraction, chord_nm, rng),
+        ))  # fmt: skip
+    return pile_up(plane, specimen.faces, positions_nm=positions_nm, shapes=shapes, step_nm=specimen.step_nm,
+                   reach_nm=specimen.reach_nm + length_nm)  # fmt: skip
+
+
+def _bow_outs(source: BowOuts, specimen: Specimen, system: SlipSystem, centre_nm: np.ndarray, rng: np.random.Generator) -> list[Dislocation]:
+    count = int(source.lines.draw(rng))
+    spacing_nm = source.spacing_px.draw(rng) * specimen.pixel_nm
+    gaps_nm = spacing_nm * (0.35 + rng.exponential(0.65, count - 1))
+    positions_nm = np.concatenate([[0.0], np.cumsum(gaps_nm)])
+    positions_nm -= positions_nm.mean()
+    toward, chord_deg = rng.choice([-1.0, 1.0]), source.chord_deg.draw(rng)
+    spread_deg, plane_spread_nm = source.chord_spread_deg.draw(rng), source.plane_spread_nm.draw(rng)
+    plane = _glide_plane(specimen, system, centre_nm, rng)
+    lines: list[Dislocation] = []
+    for position_nm in positions_nm:
+        on = plane.shifted(rng.normal(0, plane_spread_nm)) if plane_spread_nm else plane
+        chord_nm = _chord_nm(on, specimen)
+        shape = LineShape(
+            chord_deg=float(np.clip(chord_deg + rng.normal(0, spread_deg), -75, 75)),
+            sag_nm=toward * source.sag_fraction.draw(rng) * chord_nm,
+            wave_nm=_wave_nm(source.wave_fraction, chord_nm, rng),
+        )
+        lines += bow_out(on, specimen.faces, along_nm=float(position_nm), shape=shape, step_nm=specimen.step_nm,
+                         reach_nm=specimen.reach_nm + abs(position_nm))  # fmt: skip
+    return lines
+
+
+def _glide_line(source: GlideLines, specimen: Specimen, system: SlipSystem, centre_nm: np.ndarray, rng: np.random.Generator) -> list[Dislocation]:
+    plane = _glide_plane(specimen, system, centre_nm, rng)
+    chord_deg = float(np.clip(source.chord_deg.draw(rng), -88, 88))
+    chord_nm = min(_chord_nm(plane, specimen) / math.cos(math.radians(chord_deg)), 2 * specimen.reach_nm)
+    shape = LineShape(chord_deg=chord_deg, sag_nm=source.sag_fraction.draw(rng) * chord_nm,
+                      wave_nm=_wave_nm(source.wave_fraction, chord_nm, rng))  # fmt: skip
+    return bow_out(plane, specimen.faces, along_nm=0.0, shape=shape, step_nm=specimen.step_nm, reach_nm=specimen.reach_nm)
+
+
+def _threading_line(
+    source: ThreadingLines, specimen: Specimen, system: SlipSystem, centre_nm: np.ndarray, rng: np.random.Generator
+) -> list[Dislocation]:
+    lateral_nm = min(source.lateral_thicknesses.draw(rng) * specimen.thickness_nm, 2 * specimen.reach_nm)
+    azimuth = rng.uniform(0, 2 * np.pi)
+    across = lateral_nm / 2 * np.array([math.cos(azimuth), math.sin(azimuth)])
+    ends = []
+    for side, face in ((-1, 1), (1, 0)):
+        x_nm, y_nm = centre_nm[:2] + side * across
+        heights = specimen.faces(np.array([x_nm]), np.array([y_nm]))
+        # Started a little outside the foil, so that the cut at the face makes the end.
+        ends.append(np.array([x_nm, y_nm, heights[face][0] + side * 0.02 * specimen.thickness_nm]))
+    chord_nm = float(np.linalg.norm(ends[1] - ends[0]))
+    level = _wave_nm(source.wave_fraction, chord_nm, rng)
+    steep = _wave_nm(source.wave_fraction, min(chord_nm, 2 * specimen.thickness_nm), rng)
+    sign = rng.choice([-1.0, 1.0])
+    return threading_line(sign * np.array(system.burgers_uvw), *ends, specimen.faces, wave_nm=(level, steep), step_nm=specimen.step_nm)
+
+
+def _dipole(source: Dipoles, specimen: Specimen, system: SlipSystem, centre_nm: np.ndarray, rng: np.random.Generator) -> list[Dislocation]:
+    plane = _glide_plane(specimen, system, centre_nm, rng)
+    height_nm = source.height_nm.draw(rng)
+    chord_deg = float(np.clip(source.chord_deg.draw(rng), -80, 80))
+    chord_nm = min(_chord_nm(plane, specimen) / math.cos(math.radians(chord_deg)), 2 * specimen.reach_nm)
+    shape = LineShape(chord_deg=chord_deg, sag_nm=source.sag_fraction.draw(rng) * chord_nm,
+                      wave_nm=_wave_nm(source.wave_fraction, chord_nm, rng))  # fmt: skip
+    return dipole(plane, specimen.faces, height_nm=height_nm, offset_nm=source.offset_fraction.draw(rng) * height_nm,
+                  shape=shape, step_nm=specimen.step_nm, reach_nm=specimen.reach_nm)  # fmt: skip
+
+
+def _loop(source: Loops, specimen: Specimen, system: SlipSystem, centre_nm: np.ndarray, rng: np.random.Generator) -> list[Dislocation]:
+    """One loop well inside the foil; smaller than drawn where the foil is too thin for it."""
+    radius_nm = min(source.radius_nm.draw(rng), 0.3 * specimen.thickness_nm)
+    height_nm = rng.uniform(-0.5, 0.5) * max(0.0, specimen.thickness_nm - 2.4 * radius_nm)
+    options = {"aspect": source.aspect.draw(rng), "turn_deg": rng.uniform(0, 180),
+               "wave_fraction": rng.normal(0, 1, 3) * source.wave_fraction.draw(rng) / np.array([1, 2, 3]),
+               "step_nm": min(specimen.step_nm, radius_nm / 4)}  # fmt: skip
+    options["wave_fraction"] = np.clip(options["wave_fraction"], -0.25, 0.25)
+    centre_nm = centre_nm + np.array([0, 0, height_nm])
+    prismatic = rng.random() < source.prismatic_share
+    habit = habit_plane(specimen.crystal, system.burgers_uvw) if prismatic else None
+    for shrink in (1.0, 0.7, 0.5, 0.3):
+        if habit is None:
+            loop = glide_loop(_glide_plane(specimen, system, centre_nm, rng), radius_nm=shrink * radius_nm, **options)
+        else:
+            normal = plane_normal_image(habit, specimen.crystal, specimen.image_from_crystal)
+            sign = rng.choice([-1.0, 1.0])
+            loop = prismatic_loop(sign * np.array(system.burgers_uvw), habit, normal, centre_nm, radius_nm=shrink * radius_nm, **options)
+        entrance_nm, exit_nm = specimen.faces(loop.points_nm[:, 0], loop.points_nm[:, 1])
+        if (loop.points_nm[:, 2] < entrance_nm - 1).all() and (loop.points_nm[:, 2] > exit_nm + 1).all():
+            return [loop]
+    return []
+
+
+@cache
+def habit_plane(crystal: Crystal, burgers_uvw: tuple[float, ...]) -> tuple[int, int, int] | None:
+    """The lattice plane normal to b, as small integers; None where there is none with indices up to 6."""
+    covariant = crystal.lattice_nm.T @ crystal.lattice_nm @ np.array(burgers_uvw)
+    covariant = covariant / np.abs(covariant).max()
+    for multiple in range(1, 7):
+        hkl = covariant * multiple
+        if np.abs(hkl - np.round(hkl)).max() < 1e-3:
+            return tuple(int(h) for h in np.round(hkl))
+    return None
+
+
+def _slip_system(config: Mixture, specimen: Specimen, traces: list[np.ndarray] | None, rng: np.random.Generator) -> SlipSystem:
+    """A slip system whose plane shows a strip, by preference one with g.b not 0 and away from the last trace.
+
+    `traces` gathers the traces of the groups so far; None: this line keeps to none.
+    """
+    systems = slip_systems(specimen.crystal, config.family)
+    normals = np.array([plane_normal_image(s.plane_hkl, specimen.crystal, specimen.image_from_crystal) for s in systems])
+    inclination_deg = np.degrees(np.arccos(np.clip(np.abs(normals[:, 2]), 0, 1)))
+    strip_px = specimen.thickness_nm / np.tan(np.radians(np.maximum(inclination_deg, 1e-3))) / specimen.pixel_nm
+    good = (inclination_deg < STEEPEST_PLANE_DEG) & (inclination_deg > FLATTEST_PLANE_DEG)
+    wide = good & (strip_px >= NARROWEST_STRIP_PX)
+    # Where no plane is suited, the least steep one that meets the faces is taken.
+    candidates = wide if wide.any() else good if good.any() else inclination_deg == inclination_deg.min()
+    if not wide.any() and good.any():
+        candidates = good & (strip_px >= 0.999 * strip_px[good].max())
+    if rng.random() < config.visible_share:
+        visible = np.array([abs(np.dot(specimen.g_hkl, s.burgers_uvw)) > 1e-9 for s in systems])
+        candidates = candidates & visible if (candidates & visible).any() else candidates
+    along = np.stack([-normals[:, 1], normals[:, 0]], axis=1)
+    along /= np.maximum(np.linalg.norm(along, axis=1, keepdims=True), 1e-12)
+    if traces and config.cross_deg > 0:
+        apart = np.abs(along @ traces[-1]) <= math.cos(math.radians(config.cross_deg))
+        candidates = candidates & apart if (candidates & apart).any() else candidates
+    picked = int(rng.choice(np.flatnonzero(candidates)))
+    if traces is not None:
+        traces.append(along[picked])
+    return systems[picked]
+
+
+def _glide_plane(specimen: Specimen, system: SlipSystem, point_nm: np.ndarray, rng: np.random.Generator) -> GlidePlane:
+    normal = plane_normal_image(system.plane_hkl, specimen.crystal, specimen.image_from_crystal)
+    return GlidePlane(plane_hkl=system.plane_hkl, burgers_uvw=rng.choice([-1.0, 1.0]) * np.array(system.burgers_uvw),
+                      normal_image=normal, point_nm=point_nm)  # fmt: skip
+
+
+def _chord_nm(plane: GlidePlane, specimen: Specimen) -> float:
+    """Length of the steepest line of a plane between the faces, at most what the field can show."""
+    return min(specimen.thickness_nm / max(plane.rise[2], 1e-3), 2 * specimen.reach_nm)
+
+
+def _wave_nm(fraction: Distribution, chord_nm: float, rng: np.random.Generator) -> np.ndarray:
+    """Amplitudes (M,) that fall as 1 / m, so that a line is smooth on the scale of pixels; m = 1 is left to the sag."""
+    modes = np.arange(1, WAVE_MODES + 1)
+    amplitude_nm = fraction.draw(rng) * chord_nm * rng.normal(0, 1, WAVE_MODES) / modes * 2
+    amplitude_nm[0] = 0.0
+    return amplitude_nm
+
+
+def _centre_nm(config: Mixture, specimen: Specimen, rng: np.random.Generator) -> np.ndarray:
+    half = config.central * specimen.half_field_nm
+    return specimen.middle_nm(*rng.uniform(-half, half))
+
+
+def _count(count: Distribution, scale: float, rng: np.random.Generator) -> int:
+    """A drawn count scaled to the field, its fraction kept as a probability; never below 1 where 1 was drawn."""
+    drawn = count.draw(rng)
+    if drawn <= 0:
+        return 0
+    scaled = drawn * scale
+    return max(1, int(math.floor(scaled + rng.random()))) if scale != 1.0 else int(drawn)
+
+
+def _matters(line: Dislocation, specimen: Specimen) -> bool:
+    """Whether a line comes near enough to the field to show or to strain it."""
+    outside_nm = np.maximum(np.abs(line.points_nm[:, :2]) - specimen.half_field_nm, 0).max(axis=1).min()
+    return line.length_nm > 2 * specimen.pixel_nm and bool(outside_nm < 0.5 * specimen.thickness_nm)
+
+
+def _cross(first: np.ndarray, second: np.ndarray, half_field_nm: np.ndarray) -> bool:
+    """Whether two curves (K, 2) cross inside the field."""
+    p, r = first[:-1, None], np.diff(first, axis=0)[:, None]
+    q, s = second[None, :-1], np.diff(second, axis=0)[None]
+    turn = r[..., 0] * s[..., 1] - r[..., 1] * s[..., 0]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        t = ((q - p)[..., 0] * s[..., 1] - (q - p)[..., 1] * s[..., 0]) / turn
+        u = ((q - p)[..., 0] * r[..., 1] - (q - p)[..., 1] * r[..., 0]) / turn
+    hit = (t >= 0) & (t <= 1) & (u >= 0) & (u <= 1)
+    where = (p + t[..., None] * r)[hit]
+    return bool((np.abs(where) < half_field_nm).all(axis=1).any())

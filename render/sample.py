@@ -1,0 +1,115 @@
+"""From a configuration and a seed to a frozen Scene: the only place where random numbers are drawn.
+
+Everything of image `index` comes from Philox(SeedSequence([seed, index])), so that it depends neither on the
+other images nor on who renders them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from physics.beam import BeamCondition, image_from_crystal
+from physics.crystal import Crystal
+from physics.errors import InputError, require
+from physics.foil import Foil
+from render.conditions import condition_of_series, draw_beam, draw_detector, draw_foil, normal_uvw_of
+from render.mixture import Specimen, draw_mixture
+from render.sample_config import FileScene, NetworkScene, SampleConfig
+from render.scene import Scene
+
+DETECTOR_STREAM = 1
+
+
+def sample(config: SampleConfig | Mapping[str, Any], seed: int, index: int = 0) -> Scene:
+    """Draw the Scene of image `index` of the dataset that `config` and `seed` describe.
+
+    Raises InputError where the configuration cannot give one.
+    """
+    config = config if isinstance(config, SampleConfig) else SampleConfig.from_dict(config)
+    require(int(seed) == seed and seed >= 0, "seed", "be a whole number >= 0", seed)
+    require(int(index) == index and index >= 0, "index", "be a whole number >= 0", index)
+    series = config.beam.series
+    specimen_index, condition = divmod(int(index), len(series)) if series else (int(index), None)
+    rng = _generator(seed, specimen_index)
+    if isinstance(config.scene, FileScene):
+        scene = _read_scene(config.scene.file)
+        if index > 0:
+            scene = scene.replace(detector=replace(scene.detector, noise_seed=_noise_seed(seed, index)))
+    else:
+        scene = _draw_scene(config, rng)
+        if index != specimen_index:
+            scene = scene.replace(detector=replace(scene.detector, noise_seed=_noise_seed(seed, index)))
+    if condition is None:
+        return scene
+    return under_condition(scene, condition_of_series(series[condition], scene.crystal, scene.beam, f"beam.series[{condition}]"))
+
+
+def under_condition(scene: Scene, beam: BeamCondition) -> Scene:
+    """The same specimen under another diffraction condition: it is tilted with its lines, faults and foil.
+
+    The azimuths of wedge and curvature follow the in-image turn; both are angles that the small tilt leaves alone.
+    """
+    turn = image_from_crystal(scene.crystal, beam) @ image_from_crystal(scene.crystal, scene.beam).T
+    lines = tuple(replace(line, points_nm=line.points_nm @ turn.T) for line in scene.dislocations)
+    faults = tuple(replace(fault, outline_nm=fault.outline_nm @ turn.T) for fault in scene.faults)
+    return scene.replace(beam=beam, foil=_turned_foil(scene, turn), dislocations=lines, faults=faults)
+
+
+def _draw_scene(config: SampleConfig, rng: np.random.Generator) -> Scene:
+    crystal = Crystal.from_material(config.material.draw(rng))
+    beam = draw_beam(config.beam, crystal, rng)
+    pixel_nm = float(config.pixel_nm.draw(rng))
+    foil = draw_foil(config.foil, crystal, beam, config.shape, pixel_nm, rng)
+    detector = draw_detector(config.detector, rng)
+    specimen = Specimen.of(crystal, foil, beam, config.shape, pixel_nm)
+    if isinstance(config.scene, NetworkScene):
+        from render.network_view import draw_view
+
+        lines = draw_view(config.scene, specimen, rng)
+    else:
+        lines = draw_mixture(config.scene, specimen, rng)
+    return Scene(
+        crystal=crystal, foil=foil, beam=beam, dislocations=lines, detector=detector, shape=config.shape,
+        pixel_nm=pixel_nm, visible_contrast=config.visible_contrast, slice_nm=config.slice_nm,
+        core_nm=config.core_nm, foil_renderer=config.foil_renderer,
+    )  # fmt: skip
+
+
+def _turned_foil(scene: Scene, turn: np.ndarray) -> Foil:
+    normal_image = np.array([0.0, 0.0, 1.0])
+    normal_uvw = scene.foil.normal_uvw
+    if normal_uvw is None and not np.allclose(turn[2], normal_image, atol=1e-12):
+        # The foil lay across the beam of the first condition, which is a fixed direction of the crystal.
+        normal_uvw = normal_uvw_of(scene.crystal, scene.beam, normal_image)
+    turned_deg = float(np.degrees(np.arctan2(turn[1, 0] - turn[0, 1], turn[0, 0] + turn[1, 1])))
+    return replace(
+        scene.foil, normal_uvw=normal_uvw, wedge_azimuth_deg=scene.foil.wedge_azimuth_deg + turned_deg,
+        curvature_azimuth_deg=scene.foil.curvature_azimuth_deg + turned_deg,
+    )  # fmt: skip
+
+
+def _generator(seed: int, *key: int) -> np.random.Generator:
+    return np.random.Generator(np.random.Philox(np.random.SeedSequence([int(seed), *key])))
+
+
+def _noise_seed(seed: int, index: int) -> int:
+    return int(_generator(seed, int(index), DETECTOR_STREAM).integers(2**62))
+
+
+@lru_cache(maxsize=4)
+def _read_scene(path: str) -> Scene:
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "not text"
+        raise InputError(f"scene.file must be a readable scene JSON file, got {path}: {reason}") from None
+    try:
+        return Scene.from_json(text)
+    except InputError as error:
+        raise InputError(f"scene.file {path}: {error}") from None

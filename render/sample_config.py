@@ -1,0 +1,443 @@
+"""What `sample` draws from: a frozen tree of distributions that a config file builds and nothing else.
+
+A field typed `Draw` takes any value that `render.draw.parse` reads. Field defaults are the defaults of the
+product; the files under configs/ show them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from physics.crystal import Crystal
+from physics.errors import InputError, require
+from render.draw import Distribution, Fixed, parse
+
+Draw = Distribution
+# Keys of the same file that say how much to render and where to, not what.
+BULK_KEYS = ("out", "n", "seed", "workers", "scheduler", "shard", "keep_intensity")
+
+
+def _check_source_value(value: Any, where: str, name: str) -> None:
+    if isinstance(value, float | int):
+        return
+    low = 1 if name == "lines" else -math.inf if name.endswith("_deg") or name in ("sag_fraction", "offset_fraction") else 0
+    for v in value.values():
+        null_ok = v is None and name == "density_inv_m2"
+        require(null_ok or (_is_number(v) and v >= low), where, f"be >= {low:g}" if low > -math.inf else "be a number", v)
+
+
+def _check_indices(value: Any, where: str) -> None:
+    ok = isinstance(value, list | tuple) and len(value) in (3, 4) and all(_is_number(v) and v == int(v) for v in value)
+    require(ok, where, "be three integers", list(value) if isinstance(value, tuple) else value)
+    require(any(value), where, "not be [0, 0, 0]", list(value))
+
+
+def _limits(where: str, value: Any, low: float, high: float) -> None:
+    require(_is_number(value) and low <= value <= high, where, f"lie in [{low:g}, {high:g}]", value)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _draw(value: Any) -> Any:
+    return field(default_factory=lambda: parse(value, "default"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class PileUps:
+    """Groups of lines of one b pressed against a lock on one slip plane (Eshelby, Frank & Nabarro 1951)."""
+
+    count: Draw = _draw(0)
+    lines: Draw = _draw({"integers": [4, 16]})
+    spacing_px: Draw = _draw({"log_uniform": [7, 32]})
+    chord_deg: Draw = _draw({"normal": [0, 18]})
+    chord_spread_deg: Draw = _draw({"uniform": [0.5, 4]})
+    sag_fraction: Draw = _draw({"uniform": [0.02, 0.3]})
+    wave_fraction: Draw = _draw({"log_uniform": [0.004, 0.03]})
+
+
+@dataclass(frozen=True, kw_only=True)
+class BowOuts:
+    """Lines pinned where their slip plane meets the two faces, bowing strongly one way, irregularly spaced."""
+
+    count: Draw = _draw(0)
+    lines: Draw = _draw({"integers": [2, 8]})
+    spacing_px: Draw = _draw({"log_uniform": [12, 60]})
+    chord_deg: Draw = _draw({"normal": [0, 20]})
+    chord_spread_deg: Draw = _draw({"uniform": [2, 10]})
+    sag_fraction: Draw = _draw({"uniform": [0.1, 0.5]})
+    wave_fraction: Draw = _draw({"log_uniform": [0.005, 0.05]})
+    plane_spread_nm: Draw = _draw({"choice": [0, {"uniform": [2, 25]}]})
+
+
+@dataclass(frozen=True, kw_only=True)
+class GlideLines:
+    """Single wavy lines, each on a slip plane of its own, often far from the steepest way through the foil."""
+
+    count: Draw = _draw(0)
+    chord_deg: Draw = _draw({"uniform": [-78, 78]})
+    sag_fraction: Draw = _draw({"normal": [0, 0.12]})
+    wave_fraction: Draw = _draw({"log_uniform": [0.01, 0.07]})
+    density_inv_m2: Draw = _draw(None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ThreadingLines:
+    """Wavy lines from face to face, or in from the side, that keep to no plane (cross-slipped or climbed)."""
+
+    count: Draw = _draw(0)
+    lateral_thicknesses: Draw = _draw({"log_uniform": [0.3, 5]})
+    wave_fraction: Draw = _draw({"log_uniform": [0.02, 0.1]})
+    density_inv_m2: Draw = _draw(None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dipoles:
+    """Pairs of opposite b on parallel slip planes."""
+
+    count: Draw = _draw(0)
+    height_nm: Draw = _draw({"log_uniform": [4, 40]})
+    offset_fraction: Draw = _draw({"choice": [{"normal": [1, 0.15]}, {"normal": [-1, 0.15]}]})
+    chord_deg: Draw = _draw({"uniform": [-60, 60]})
+    sag_fraction: Draw = _draw({"normal": [0, 0.08]})
+    wave_fraction: Draw = _draw({"log_uniform": [0.005, 0.04]})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Loops:
+    """Closed loops inside the foil: prismatic on a habit plane across b, or glide loops."""
+
+    count: Draw = _draw(0)
+    radius_nm: Draw = _draw({"log_uniform": [6, 45]})
+    aspect: Draw = _draw({"uniform": [0.65, 1]})
+    wave_fraction: Draw = _draw({"uniform": [0, 0.05]})
+    prismatic_share: float = 0.7
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mixture:
+    """A specimen put together from sources.
+
+    `family` restricts the slip systems (null: the usual ones of the crystal). A share `visible_share` of the lines
+    takes a slip system with g.b not 0 where one is suited. Groups after the first keep their slip trace
+    `cross_deg` away from the one before. Counts hold for a field of `count_field_px` pixels squared and scale
+    with the field's side (null: no scaling). Specimens are redrawn until `min_lines` lines run through the
+    field and `min_crossings` pairs of them cross there. `central` is the part of the field that groups are centred in.
+    """
+
+    kind: str = "realistic"
+    pileups: PileUps = PileUps()
+    bowouts: BowOuts = BowOuts()
+    glide: GlideLines = GlideLines()
+    threading: ThreadingLines = ThreadingLines()
+    dipoles: Dipoles = Dipoles()
+    loops: Loops = Loops()
+    family: str | None = None
+    visible_share: float = 0.85
+    cross_deg: float = 0.0
+    min_lines: int = 1
+    max_lines: int = 40
+    min_crossings: int = 0
+    count_field_px: float | None = None
+    central: float = 0.9
+
+    def __post_init__(self) -> None:
+        _limits("scene.visible_share", self.visible_share, 0, 1)
+        _limits("scene.loops.prismatic_share", self.loops.prismatic_share, 0, 1)
+        _limits("scene.cross_deg", self.cross_deg, 0, 89)
+        _limits("scene.min_lines", self.min_lines, 0, 1000)
+        _limits("scene.max_lines", self.max_lines, max(1, self.min_lines), 1000)
+        _limits("scene.min_crossings", self.min_crossings, 0, 1000)
+        _limits("scene.central", self.central, 0, 2)
+        if self.count_field_px is not None:
+            _limits("scene.count_field_px", self.count_field_px, 8, 16384)
+        for source in ("pileups", "bowouts", "glide", "threading", "dipoles", "loops"):
+            for f in fields(getattr(self, source)):
+                _check_source_value(getattr(getattr(self, source), f.name), f"scene.{source}.{f.name}", f.name)
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetworkScene:
+    """Foils cut from a ParaDiS or ExaDiS `.data` file whose unit of length is `burgers_nm`.
+
+    Views are drawn at random (origin in the box; the orientation is the beam's) until `min_lines` lines of at least
+    `shortest_px` run through the field, `most_views` times at most. `margin_fraction`: how far beyond the field
+    lines are kept, in units of its longer side.
+    """
+
+    kind: str = "network"
+    file: str | None = None
+    burgers_nm: float | None = None
+    min_lines: int = 1
+    shortest_px: float = 20.0
+    most_views: int = 2000
+    margin_fraction: float = 0.25
+
+    def __post_init__(self) -> None:
+        require(bool(self.file), "scene.file", "name a ParaDiS or ExaDiS .data file", "nothing", "write scene.file=…")
+        require(self.burgers_nm is not None, "scene.burgers_nm", "be given", "nothing",
+                "it is the file's unit of length (burgMag) in nm, which the .data file does not hold")  # fmt: skip
+        ok = _is_number(self.burgers_nm) and 0.01 <= self.burgers_nm <= 10
+        require(ok, "scene.burgers_nm", "lie in [0.01, 10]", self.burgers_nm)
+        _limits("scene.min_lines", self.min_lines, 1, 1000)
+        _limits("scene.shortest_px", self.shortest_px, 0, 16384)
+        _limits("scene.most_views", self.most_views, 1, 10**6)
+        _limits("scene.margin_fraction", self.margin_fraction, 0, 2)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileScene:
+    """A Scene from a JSON file; foil, detector and shape are the file's, `beam.series` may add reflections."""
+
+    kind: str = "file"
+    file: str | None = None
+
+    def __post_init__(self) -> None:
+        require(bool(self.file), "scene.file", "name a scene JSON file", "nothing", "write scene.file=…")
+
+
+@dataclass(frozen=True, kw_only=True)
+class FoilConfig:
+    """The foil; `thickness_nm` null means `thickness_xi` extinction distances, held within `thickness_limits_nm`.
+
+    `tilt_deg`, `tilt_azimuth_deg` turn the foil normal from the beam where `normal_uvw` is null. `bend_mrad` is the
+    turn of the normal across the field's longer side, added to `curvature_inv_um`, and `taper_nm` the growth of
+    thickness across it, added to `wedge_deg`.
+    """
+
+    thickness_nm: Draw = _draw(None)
+    thickness_xi: Draw = _draw({"uniform": [1.5, 5.0]})
+    thickness_limits_nm: tuple[float, float] = (60.0, 320.0)
+    normal_uvw: Draw = _draw(None)
+    tilt_deg: Draw = _draw({"choice": [0, {"uniform": [0, 25]}]})
+    tilt_azimuth_deg: Draw = _draw({"uniform": [0, 360]})
+    wedge_deg: Draw = _draw(0)
+    wedge_azimuth_deg: Draw = _draw({"uniform": [0, 360]})
+    taper_nm: Draw = _draw({"choice": [0, {"uniform": [0, 40]}]})
+    curvature_inv_um: Draw = _draw(0)
+    cross_curvature_inv_um: Draw = _draw(0)
+    curvature_azimuth_deg: Draw = _draw({"uniform": [0, 360]})
+    bend_mrad: Draw = _draw({"choice": [0, {"normal": [0, 2.5]}]})
+
+    def __post_init__(self) -> None:
+        for value in self.thickness_nm.values():
+            if value is not None:
+                require(_is_number(value) and value > 0, "foil.thickness_nm", "be > 0", value)
+        for value in self.thickness_xi.values():
+            require(_is_number(value) and value > 0, "foil.thickness_xi", "be > 0", value)
+        limits = self.thickness_limits_nm
+        ordered = len(limits) == 2 and all(map(_is_number, limits)) and 0 < limits[0] <= limits[1]
+        require(ordered, "foil.thickness_limits_nm", "be [low, high] with 0 < low <= high", list(limits))
+        for f in fields(self)[4:]:
+            for value in getattr(self, f.name).values():
+                require(_is_number(value), f"foil.{f.name}", "be a number", value)
+
+
+@dataclass(frozen=True, kw_only=True)
+class BeamConfig:
+    """The diffraction condition. `zone_axis_uvw` and `g_hkl` null: a low-index zone of the crystal, a strong
+    reflection in it. The excitation error is `s_inv_nm`, or `n` in the notation (g, ng), or `s_xi` = s xi_g.
+
+    `series` lists further conditions for the same specimen: a reflection [h, k, l], or a mapping with any of g_hkl,
+    zone_axis_uvw, s_inv_nm, n, image, image_rotation_deg. Image i then shows specimen i // len(series) under
+    condition i % len(series).
+    """
+
+    voltage_kV: Draw = _draw({"weighted": [[200, 3], [300, 2], [120, 1]]})
+    zone_axis_uvw: Draw = _draw(None)
+    g_hkl: Draw = _draw(None)
+    s_inv_nm: Draw = _draw(None)
+    n: Draw = _draw(None)
+    s_xi: Draw = _draw({"weighted": [[{"uniform": [-0.4, 0.4]}, 2], [{"uniform": [0.4, 1.6]}, 4], [{"uniform": [1.6, 4]}, 1]]})
+    image: Draw = _draw({"weighted": [["bf", 5], ["df", 1]]})
+    image_rotation_deg: Draw = _draw({"uniform": [0, 360]})
+    xi_0_prime_over_xi_g: Draw = _draw({"log_uniform": [7, 25]})
+    xi_g_prime_over_xi_g: Draw = _draw({"log_uniform": [10, 30]})
+    xi_g_nm: Draw = _draw(None)
+    series: tuple[Any, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name in ("zone_axis_uvw", "g_hkl"):
+            for value in getattr(self, name).values():
+                if value is not None:
+                    _check_indices(value, f"beam.{name}")
+        both = self.s_inv_nm != Fixed(None) and self.n != Fixed(None)
+        require(not both, "beam.n", "be left out where beam.s_inv_nm is given", "both")
+        for name in ("voltage_kV", "s_xi", "image_rotation_deg"):
+            for value in getattr(self, name).values():
+                require(_is_number(value), f"beam.{name}", "be a number", value)
+        for name in ("s_inv_nm", "n", "xi_g_nm", "xi_0_prime_over_xi_g", "xi_g_prime_over_xi_g"):
+            for value in getattr(self, name).values():
+                require(value is None or _is_number(value), f"beam.{name}", "be a number or null", value)
+        for value in self.image.values():
+            require(value in ("bf", "df"), "beam.image", 'be "bf" or "df"', value)
+        known = ("g_hkl", "zone_axis_uvw", "s_inv_nm", "n", "image", "image_rotation_deg")
+        for i, entry in enumerate(self.series):
+            if isinstance(entry, Mapping):
+                unknown = [key for key in entry if key not in known]
+                require(not unknown, f"beam.series[{i}]", f"have only the keys {', '.join(known)}", ", ".join(map(str, unknown)))
+            for value in (entry.get("g_hkl"), entry.get("zone_axis_uvw")) if isinstance(entry, Mapping) else (entry,):
+                if value is not None:
+                    _check_indices(value, f"beam.series[{i}]")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DetectorConfig:
+    """The camera and the illumination (`render.detector.Detector`); `noise_seed` null: one of the image's own."""
+
+    dose_e_per_px: Draw = _draw({"log_uniform": [150, 5000]})
+    gain_counts_per_e: Draw = _draw({"uniform": [2, 10]})
+    offset_counts: Draw = _draw({"uniform": [0, 300]})
+    mtf_sigma_px: Draw = _draw({"uniform": [0.4, 1.0]})
+    readout_noise_counts: Draw = _draw({"uniform": [0, 12]})
+    illumination_centre_field: Draw = _draw([0.0, 0.0])
+    illumination_sigma_field: Draw = _draw({"weighted": [[None, 2], [{"uniform": [0.45, 1.5]}, 3]]})
+    illumination_floor: Draw = _draw({"uniform": [0, 0.4]})
+    illumination_offset_field: Draw = _draw({"normal": [0, 0.22]})
+    noise_seed: Draw = _draw(None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SampleConfig:
+    """Everything that `sample` draws a Scene from. `from_dict` reads it from a plain mapping.
+
+    Raises InputError, naming the key, for unknown keys and for values that no Scene could have.
+    """
+
+    material: Draw = _draw({"choice": ["al", "cu", "ni", "fe_gamma", "fe_alpha", "ti", "mg", "mo", "si"]})
+    scene: Mixture | NetworkScene | FileScene = field(default_factory=lambda: KINDS["realistic"])
+    foil: FoilConfig = field(default_factory=FoilConfig)
+    beam: BeamConfig = field(default_factory=BeamConfig)
+    detector: DetectorConfig = field(default_factory=DetectorConfig)
+    shape: tuple[int, int] = (512, 512)
+    pixel_nm: Draw = _draw({"log_uniform": [0.6, 3.0]})
+    visible_contrast: float = 0.02
+    slice_nm: float = 1.0
+    core_nm: float = 0.5
+    foil_renderer: str = "numpy"
+
+    def __post_init__(self) -> None:
+        ok = len(self.shape) == 2 and all(_is_number(n) and n == int(n) and 8 <= n <= 16384 for n in self.shape)
+        require(ok, "shape", "be two whole numbers in [8, 16384]", list(self.shape))
+        for value in self.pixel_nm.values():
+            require(_is_number(value) and value > 0, "pixel_nm", "be > 0", value)
+        for name in ("visible_contrast", "slice_nm", "core_nm"):
+            value = getattr(self, name)
+            require(_is_number(value) and value > 0, name, "be > 0", value)
+        if not isinstance(self.scene, FileScene):
+            for material in self.material.values():
+                self._check_material(material)
+
+    def _check_material(self, material: Any) -> None:
+        crystal = Crystal.from_material(material)
+        for g_hkl in self.beam.g_hkl.values():
+            if g_hkl is not None:
+                require(crystal.is_allowed_reflection(g_hkl), "beam.g_hkl",
+                        f"be a reflection that the {crystal.structure} lattice of {material} allows", list(g_hkl))  # fmt: skip
+        if isinstance(self.scene, Mixture) and self.scene.family is not None:
+            from physics.slip import slip_systems
+
+            slip_systems(crystal, self.scene.family)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> SampleConfig:
+        """Read a plain mapping as composed from configs/; keys that steer the bulk render are passed over."""
+        values = {key: value for key, value in values.items() if key not in BULK_KEYS}
+        parts = dict(values)
+        if isinstance(values.get("material"), Mapping) and "name" in values["material"]:
+            extra = [key for key in values["material"] if key != "name"]
+            require(not extra, "material", "have only the key name", ", ".join(map(str, extra)))
+            parts["material"] = values["material"]["name"]
+        parts["scene"] = _scene(values.get("scene", {}))
+        for name, noun in (("foil", FoilConfig), ("beam", BeamConfig), ("detector", DetectorConfig)):
+            parts[name] = _build(noun(), values.get(name, {}), name)
+        return _build_with(cls, parts, "")
+
+
+# How each kind of scene differs from a Mixture without any sources.
+KINDS: dict[str, Mixture] = {
+    "realistic": Mixture(
+        kind="realistic",
+        pileups=PileUps(count=parse({"weighted": [[0, 4], [1, 4], [2, 2]]}, "count")),
+        bowouts=BowOuts(count=parse({"weighted": [[0, 3], [1, 3], [2, 2], [3, 1]]}, "count")),
+        glide=GlideLines(count=parse({"integers": [0, 10]}, "count")),
+        threading=ThreadingLines(count=parse({"integers": [0, 6]}, "count")),
+        dipoles=Dipoles(count=parse({"weighted": [[0, 3], [1, 1], [2, 1]]}, "count")),
+        loops=Loops(count=parse({"weighted": [[0, 4], [{"integers": [1, 5]}, 2]]}, "count")),
+        min_lines=2,
+        count_field_px=512,
+    ),
+    "pileup": Mixture(
+        kind="pileup", pileups=PileUps(count=parse({"weighted": [[1, 3], [2, 1]]}, "count")), visible_share=1.0,
+        min_lines=3, central=0.4,
+    ),
+    "bowout": Mixture(
+        kind="bowout", bowouts=BowOuts(count=parse({"integers": [1, 3]}, "count")), visible_share=1.0, min_lines=2,
+        central=0.5,
+    ),
+    "crossings": Mixture(
+        kind="crossings",
+        pileups=PileUps(count=Fixed(2), lines=parse({"integers": [4, 9]}, "lines"),
+                        spacing_px=parse({"log_uniform": [10, 26]}, "spacing_px")),
+        cross_deg=30.0, visible_share=1.0, min_lines=4, min_crossings=3, central=0.15,
+    ),
+    "dipole": Mixture(kind="dipole", dipoles=Dipoles(count=parse({"integers": [1, 3]}, "count")), visible_share=1.0, min_lines=2,
+                      central=0.6),
+    "loop": Mixture(kind="loop", loops=Loops(count=parse({"integers": [3, 12]}, "count")), visible_share=1.0, central=0.9),
+    "random": Mixture(
+        kind="random",
+        glide=GlideLines(density_inv_m2=parse({"log_uniform": [1e13, 2e14]}, "density_inv_m2")),
+        threading=ThreadingLines(density_inv_m2=parse({"log_uniform": [5e12, 1e14]}, "density_inv_m2")),
+        visible_share=0.7, min_lines=2,
+    ),
+}  # fmt: skip
+
+
+def _scene(values: Any) -> Mixture | NetworkScene | FileScene:
+    require(isinstance(values, Mapping), "scene", "be a mapping", values)
+    kind = values.get("kind", "realistic")
+    if kind in ("network", "file"):
+        return _build_with(NetworkScene if kind == "network" else FileScene, dict(values), "scene")
+    require(kind in KINDS, "scene.kind", f"be one of {', '.join([*KINDS, 'network', 'file'])}", kind)
+    template = KINDS[kind]
+    parts = dict(values)
+    for f in fields(Mixture):
+        if dataclasses.is_dataclass(getattr(template, f.name)):
+            parts[f.name] = _build(getattr(template, f.name), values.get(f.name, {}), f"scene.{f.name}")
+    return _build(template, parts, "scene")
+
+
+def _build(template: Any, values: Any, where: str) -> Any:
+    """A copy of `template` with the given fields replaced."""
+    require(isinstance(values, Mapping), where, "be a mapping", values)
+    known = {f.name: getattr(template, f.name) for f in fields(template)}
+    return _build_with(type(template), known | dict(values), where)
+
+
+def _build_with(noun: type, values: dict[str, Any], where: str) -> Any:
+    known = {f.name: f for f in fields(noun)}
+    prefix = f"{where}." if where else ""
+    for key in values:
+        if key not in known:
+            near = difflib.get_close_matches(str(key), known, n=1)
+            remedy = f"did you mean {prefix}{near[0]}?" if near else ""
+            raise InputError(f"{prefix}{key} must be a known key, got an unknown one" + (f"; {remedy}" if remedy else ""))
+    made = {}
+    for key, value in values.items():
+        if known[key].type == "Draw":
+            value = parse(value, f"{prefix}{key}")
+        elif isinstance(value, list):
+            value = tuple(value)
+        made[key] = value
+    try:
+        return noun(**made)
+    except InputError:
+        raise
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{where or 'config'} must have values of the right type, got {error}") from None
