@@ -51,7 +51,7 @@ class BeamCondition:
     def __post_init__(self) -> None:
         for name in ("g_hkl", "zone_axis_uvw"):
             indices = frozen_array(getattr(self, name), (3,), f"beam.{name}")
-            require(bool((indices == indices.round()).all()), f"beam.{name}", "be three integers", list(indices))
+            require(bool((indices == indices.round()).all()), f"beam.{name}", "be three integers", indices.tolist())
             object.__setattr__(self, name, tuple(int(i) for i in indices))
         require(any(self.g_hkl), "beam.g_hkl", "not be [0, 0, 0]", list(self.g_hkl))
         require(any(self.zone_axis_uvw), "beam.zone_axis_uvw", "not be [0, 0, 0]", list(self.zone_axis_uvw))
@@ -105,7 +105,7 @@ def g_image_inv_nm(crystal: Crystal, beam: BeamCondition) -> np.ndarray:
 def excitation_error(wave_vector_inv_nm: ArrayLike, g_inv_nm: ArrayLike) -> np.ndarray | float:
     """s = -(2 K.g + g^2) / (2 |K + g|) in 1/nm for K along propagation, |K| = 1 / lambda; (...) from (..., 3).
 
-    Exact distance of g from the Ewald sphere along K + g in its leading order, > 0 inside the sphere.
+    The distance of g from the Ewald sphere, up to a relative s / (2 |K|); > 0 inside the sphere.
     """
     k, g = np.asarray(wave_vector_inv_nm, dtype=np.float64), np.asarray(g_inv_nm, dtype=np.float64)
     s = -(2 * (k * g).sum(axis=-1) + (g * g).sum(axis=-1)) / (2 * np.linalg.norm(k + g, axis=-1))

@@ -53,7 +53,8 @@ class Crystal:
         require(bool(np.allclose(self.stiffness_GPa, self.stiffness_GPa.T)), "crystal.stiffness_GPa",
                 "be symmetric", self.stiffness_GPa.tolist())  # fmt: skip
         eigenvalues_GPa = np.linalg.eigvalsh(self.stiffness_GPa)
-        require(bool(eigenvalues_GPa.min() > 0), "crystal.stiffness_GPa", "be positive definite", eigenvalues_GPa)
+        require(bool(eigenvalues_GPa.min() > 0), "crystal.stiffness_GPa", "be positive definite",
+                f"eigenvalues {eigenvalues_GPa.round(3).tolist()}")  # fmt: skip
 
     @staticmethod
     def from_material(name: str) -> Crystal:
@@ -119,14 +120,18 @@ class Crystal:
         return bool(max(abs(s) for s in sums) > EXTINCTION_TOLERANCE * len(phases))
 
     def equivalent_directions(self, uvw: ArrayLike) -> np.ndarray:
-        """All directions <uvw> that the point group makes of `uvw`, (N, 3) float64, sorted, both senses."""
+        """All directions <uvw> that the point group makes of `uvw`, (N, 3) float64, sorted.
+
+        Both senses where it holds the inversion; of zincblende <111> four, not eight.
+        """
         images = self.point_group.on_directions @ frozen_array(uvw, (3,), "uvw")
         return _unique(images)
 
     def equivalent_planes(self, hkl: ArrayLike) -> np.ndarray:
-        """All planes {hkl} that the point group makes of `hkl`, (N, 3) int64, sorted, both normals."""
-        images = self.point_group.on_planes @ frozen_array(hkl, (3,), "hkl")
-        return np.round(_unique(images)).astype(np.int64)
+        """All planes {hkl} that the point group makes of `hkl`, (N, 3) int64, sorted; likewise."""
+        hkl = frozen_array(hkl, (3,), "hkl")
+        require(bool((hkl == np.round(hkl)).all()), "hkl", "be three integers", hkl.tolist())
+        return _unique(self.point_group.on_planes @ hkl.astype(np.int64)).astype(np.int64)
 
 
 def _unique(vectors: np.ndarray) -> np.ndarray:

@@ -113,6 +113,10 @@ def test_equivalent_planes_and_directions_have_the_multiplicity_of_the_form():
         assert len(al.equivalent_directions(hkl)) == count
     for hkl, count in [((0, 0, 1), 2), ((1, 0, 0), 6), ((1, 0, 1), 12), ((1, 1, 2), 12)]:
         assert len(ti.equivalent_planes(hkl)) == count
+    assert len(Crystal.from_material("gaas").equivalent_directions((1, 1, 1))) == 4  # -43m is polar along <111>
+    assert al.equivalent_planes((1, 1, 1)).dtype == np.int64
+    with pytest.raises(InputError, match="hkl"):
+        al.equivalent_planes((0.5, 0.5, 0.5))
     lengths_nm = np.linalg.norm(ti.direction_nm(ti.equivalent_directions([1, 0, 0])), axis=1)
     np.testing.assert_allclose(lengths_nm, ti.lattice_nm[0, 0])
     assert [1.0, 1.0, 0.0] in ti.equivalent_directions([1, 0, 0]).tolist()  # 1/3[1 1 -2 0] is a lattice vector too

@@ -8,7 +8,7 @@ import pytest
 from physics.crystal import Crystal
 from physics.electron import relativistic_factor, wavelength_nm
 from physics.errors import InputError
-from physics.scattering import electron_scattering_factor_nm, extinction_distance_nm, structure_factor_nm
+from physics.scattering import electron_scattering_factor_nm, extinction_distance_nm, structure_factor
 
 # xi_g in nm at 100, 200, 300 kV: mean of four modern factor sets, which agree within about 1 %
 TABLE = [
@@ -50,18 +50,18 @@ def test_voltage_enters_through_lambda_gamma_and_the_bragg_angle():
 def test_equivalent_reflections_and_friedel_pairs_have_one_extinction_distance(name, g_hkl):
     crystal = Crystal.from_material(name)
     planes = crystal.equivalent_planes(g_hkl)
-    moduli = [abs(structure_factor_nm(crystal, hkl)) for hkl in [*planes, *-planes]]
+    moduli = [abs(structure_factor(crystal, hkl)) for hkl in [*planes, *-planes]]
     np.testing.assert_allclose(moduli, moduli[0], rtol=1e-12)
 
 
 def test_structure_factor_of_fcc_is_four_atoms_and_of_hcp_what_its_phase_says():
     al, ti = Crystal.from_material("al"), Crystal.from_material("ti")
     # f_e = F / 4 for unmixed indices; hcp |F|^2 / f^2 = 4 cos^2(pi (h + 2k)/3 + pi l/2): 4, 3, 1 (Hirsch et al. 1977)
-    assert structure_factor_nm(al, (1, 1, 1)).imag == pytest.approx(0, abs=1e-12)
-    assert abs(structure_factor_nm(al, (1, 0, 0))) < 1e-12
+    assert structure_factor(al, (1, 1, 1)).imag == pytest.approx(0, abs=1e-12)
+    assert abs(structure_factor(al, (1, 0, 0))) < 1e-12
     for hkl, intensity in [((0, 0, 2), 4), ((1, 0, 1), 3), ((1, 0, 0), 1), ((1, 1, 0), 4)]:
         f_nm = electron_scattering_factor_nm("Ti", float(np.linalg.norm(ti.reciprocal_vector_inv_nm(hkl))))
-        assert abs(structure_factor_nm(ti, hkl)) ** 2 / f_nm**2 == pytest.approx(intensity)
+        assert abs(structure_factor(ti, hkl)) ** 2 / f_nm**2 == pytest.approx(intensity)
 
 
 def test_scattering_factor_falls_off_as_rutherford_at_large_angle():
@@ -76,7 +76,7 @@ def test_scattering_factor_falls_off_as_rutherford_at_large_angle():
 
 def test_debye_waller_only_when_asked():
     crystal = Crystal.from_material("al")
-    plain, warm = (structure_factor_nm(crystal, (4, 0, 0), debye_waller=asked) for asked in (False, True))
+    plain, warm = (structure_factor(crystal, (4, 0, 0), debye_waller=asked) for asked in (False, True))
     s_inv_A = 4 / crystal.lattice_nm[0, 0] / 10 / 2
     assert abs(warm / plain) == pytest.approx(math.exp(-0.746 * s_inv_A**2))  # B of Al at 280 K, Peng et al. (1996)
     cold_nm, warm_nm = (extinction_distance_nm(crystal, (4, 0, 0), 200, debye_waller=asked) for asked in (False, True))
@@ -87,7 +87,7 @@ def test_alloy_scatters_as_the_mean_of_its_elements():
     crystal = Crystal.from_material("cocrfemnni")
     g_inv_nm = float(np.linalg.norm(crystal.reciprocal_vector_inv_nm((1, 1, 1))))
     mean_nm = np.mean([electron_scattering_factor_nm(e, g_inv_nm) for e in ("Co", "Cr", "Fe", "Mn", "Ni")])
-    assert structure_factor_nm(crystal, (1, 1, 1)).real == pytest.approx(4 * mean_nm)
+    assert structure_factor(crystal, (1, 1, 1)).real == pytest.approx(4 * mean_nm)
 
 
 @pytest.mark.parametrize("name, g_hkl", [("al", (1, 1, 0)), ("w", (1, 0, 0)), ("si", (2, 2, 2)), ("ti", (0, 0, 1))])
@@ -99,6 +99,6 @@ def test_forbidden_reflections_have_no_extinction_distance(name, g_hkl):
 def test_origin_has_no_structure_factor_and_far_reflections_no_bragg_angle():
     al = Crystal.from_material("al")
     with pytest.raises(InputError, match="000|0, 0, 0"):
-        structure_factor_nm(al, (0, 0, 0))
+        structure_factor(al, (0, 0, 0))
     with pytest.raises(InputError, match="lambda g / 2"):
         extinction_distance_nm(al, (80, 0, 0), 10)
