@@ -25,7 +25,9 @@ Faces = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
 
 FACE_TOLERANCE_NM = 1e-6
 SHORTEST_SEGMENT_NM = 1e-2
-_BISECTIONS = 60  # each halves the segment: 2^-60 of its length
+MOST_SEGMENTS = 80  # of one chord, however long
+FACE_ACCURACY_NM = 1e-9
+_MOST_STEPS = 60
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -149,6 +151,7 @@ def bow_out(
     if chord_nm < 4 * SHORTEST_SEGMENT_NM:
         return []
     sideways = np.cos(chord) * plane.along - np.sin(chord) * plane.rise
+    step_nm = max(step_nm, chord_nm / MOST_SEGMENTS)
     s, across_nm = _arc(chord_nm, float(np.clip(shape.sag_nm, -chord_nm / 2, chord_nm / 2)), step_nm)
     across_nm = across_nm + wave(s, shape.wave_nm)
     points_nm = ends[0] + np.multiply.outer(s, ends[1] - ends[0]) + np.multiply.outer(across_nm, sideways)
@@ -230,23 +233,12 @@ def between_faces(points_nm: np.ndarray, faces: Faces) -> list[np.ndarray]:
 
     A segment may cross each face once; vertices closer than SHORTEST_SEGMENT_NM to a cut are dropped.
     """
-    cuts = [_crossings(points_nm, faces, face) for face in (0, 1)]
-    pieces: list[np.ndarray] = []
-    current: list[np.ndarray] = []
-    for k in range(len(points_nm) - 1):
-        a, b = points_nm[k], points_nm[k + 1]
-        inner = sorted(t for t in (cuts[0][k], cuts[1][k]) if t == t)
-        stops = [a, *(a + t * (b - a) for t in inner), b]
-        for start, stop in zip(stops[:-1], stops[1:]):
-            if _inside((start + stop) / 2, faces):
-                current = current or [start]
-                current.append(stop)
-            elif current:
-                pieces.append(np.array(current))
-                current = []
-    if current:
-        pieces.append(np.array(current))
-    spaced = (_spaced(piece) for piece in pieces)
+    with_cuts = _with_cuts(points_nm, _crossings(points_nm, faces))
+    middles = (with_cuts[1:] + with_cuts[:-1]) / 2
+    entrance_nm, exit_nm = faces(middles[:, 0], middles[:, 1])
+    inside = (middles[:, 2] <= entrance_nm + FACE_TOLERANCE_NM) & (middles[:, 2] >= exit_nm - FACE_TOLERANCE_NM)
+    changes = np.flatnonzero(np.diff(np.concatenate([[False], inside, [False]]).astype(np.int8)))
+    spaced = (_spaced(with_cuts[start : stop + 1]) for start, stop in zip(changes[::2], changes[1::2]))
     return [piece for piece in spaced if piece is not None]
 
 
@@ -308,30 +300,38 @@ def _segments(length_nm: float, step_nm: float) -> int:
     return max(4, int(np.ceil(length_nm / step_nm)))
 
 
-def _crossings(points_nm: np.ndarray, faces: Faces, face: int) -> np.ndarray:
-    """For each segment, the fraction (K - 1,) of it at which it crosses the face, nan where it does not."""
-    start, edge = points_nm[:-1], np.diff(points_nm, axis=0)
-
-    def above(t: np.ndarray) -> np.ndarray:
+def _crossings(points_nm: np.ndarray, faces: Faces) -> np.ndarray:
+    """Where the polyline crosses a face, as positions (C,) along it in units of segments."""
+    heights = np.array(faces(points_nm[:, 0], points_nm[:, 1]))
+    above_nm = points_nm[:, 2] - heights
+    before, after = above_nm[:, :-1], above_nm[:, 1:]
+    crosses = (np.minimum(before, after) < -FACE_TOLERANCE_NM) & (np.maximum(before, after) > FACE_TOLERANCE_NM)
+    face, segment = np.nonzero(crosses)
+    if not len(face):
+        return np.empty(0)
+    start, edge = points_nm[segment], points_nm[segment + 1] - points_nm[segment]
+    low, high = np.zeros(len(face)), np.ones(len(face))
+    at_low, at_high = before[crosses], after[crosses]
+    each = np.arange(len(face))
+    # False position with the Illinois weight: one step where the face is plane, a few where it is bent.
+    for _ in range(_MOST_STEPS):
+        t = (low * at_high - high * at_low) / (at_high - at_low)
         p = start + t[:, None] * edge
-        return p[:, 2] - faces(p[:, 0], p[:, 1])[face]
-
-    low, high = np.zeros(len(start)), np.ones(len(start))
-    at_start, at_end = above(low), above(high)
-    crosses = (at_start > FACE_TOLERANCE_NM) & (at_end < -FACE_TOLERANCE_NM)
-    crosses |= (at_start < -FACE_TOLERANCE_NM) & (at_end > FACE_TOLERANCE_NM)
-    if not crosses.any():
-        return np.full(len(start), np.nan)
-    for _ in range(_BISECTIONS):
-        middle = (low + high) / 2
-        same = (above(middle) > 0) == (at_start > 0)
-        low, high = np.where(same, middle, low), np.where(same, high, middle)
-    return np.where(crosses, (low + high) / 2, np.nan)
+        at_t = p[:, 2] - np.array(faces(p[:, 0], p[:, 1]))[face, each]
+        if np.abs(at_t).max() < FACE_ACCURACY_NM:
+            break
+        beyond = (at_t > 0) == (at_low > 0)
+        at_high, at_low = np.where(beyond, at_high / 2, at_t), np.where(beyond, at_t, at_low / 2)
+        low, high = np.where(beyond, t, low), np.where(beyond, high, t)
+    return segment + t
 
 
-def _inside(point_nm: np.ndarray, faces: Faces) -> bool:
-    entrance_nm, exit_nm = faces(point_nm[0:1], point_nm[1:2])
-    return bool(exit_nm[0] - FACE_TOLERANCE_NM <= point_nm[2] <= entrance_nm[0] + FACE_TOLERANCE_NM)
+def _with_cuts(points_nm: np.ndarray, cuts: np.ndarray) -> np.ndarray:
+    """The polyline with a vertex more at each cut."""
+    along = np.unique(np.concatenate([np.arange(len(points_nm), dtype=np.float64), cuts]))
+    segment = np.minimum(along.astype(np.int64), len(points_nm) - 2)
+    part = (along - segment)[:, None]
+    return np.where(part == 1, points_nm[segment + 1], points_nm[segment] + part * (points_nm[segment + 1] - points_nm[segment]))
 
 
 def _spaced(piece: np.ndarray) -> np.ndarray | None:

@@ -37,9 +37,8 @@ from render.sample_config import BowOuts, Dipoles, GlideLines, Loops, Mixture, P
 from render.scene_rules import plane_normal_image
 
 STEP_PX, SHORTEST_STEP_NM = 4.0, 1.5
-MOST_SEGMENTS = 80
 STEEPEST_PLANE_DEG, FLATTEST_PLANE_DEG = 82.0, 9.0  # beyond the first a plane is seen edge-on; below the second it misses the faces
-NARROWEST_STRIP_PX = 24.0
+NARROWEST_STRIP_PX = 40.0
 SHORTEST_LINE_PX = 8.0
 WAVE_MODES = 7
 MOST_DRAWS = 200
@@ -62,10 +61,7 @@ class Specimen:
     def of(cls, crystal: Crystal, foil: Foil, beam: BeamCondition, shape: tuple[int, int], pixel_nm: float) -> Specimen:
         placed = FoilShape(foil=foil, normal_image=foil_normal_image(crystal, beam, foil))
 
-        def faces(x_nm: np.ndarray, y_nm: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-            return placed.face_z_nm(x_nm, y_nm, 1), placed.face_z_nm(x_nm, y_nm, -1)
-
-        return cls(crystal=crystal, image_from_crystal=image_from_crystal(crystal, beam), faces=faces,
+        return cls(crystal=crystal, image_from_crystal=image_from_crystal(crystal, beam), faces=_faces(placed),
                    thickness_nm=foil.thickness_nm, shape=shape, pixel_nm=pixel_nm, g_hkl=beam.g_hkl)  # fmt: skip
 
     @property
@@ -79,7 +75,7 @@ class Specimen:
 
     @property
     def step_nm(self) -> float:
-        return max(STEP_PX * self.pixel_nm, SHORTEST_STEP_NM, 2 * self.reach_nm / MOST_SEGMENTS)
+        return max(STEP_PX * self.pixel_nm, SHORTEST_STEP_NM)
 
     def middle_nm(self, x_nm: float, y_nm: float) -> np.ndarray:
         """The point of the mid-foil over (x, y)."""
@@ -90,6 +86,24 @@ class Specimen:
         middles = (points_nm[1:, :2] + points_nm[:-1, :2]) / 2
         seen = (np.abs(middles) < self.half_field_nm).all(axis=1)
         return float(np.linalg.norm(np.diff(points_nm, axis=0), axis=1)[seen].sum())
+
+
+def _faces(placed: FoilShape) -> Faces:
+    """Heights of both faces; planes are worked out once, since sources ask for a few points many times."""
+
+    def bent(x_nm: np.ndarray, y_nm: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return placed.face_z_nm(x_nm, y_nm, 1), placed.face_z_nm(x_nm, y_nm, -1)
+
+    if placed.bent:
+        return bent
+    far_nm = 1000.0
+    at = np.array(bent(np.array([0.0, far_nm, 0.0]), np.array([0.0, 0.0, far_nm])))
+    (top, bottom), slopes = at[:, 0], (at[:, 1:] - at[:, :1]) / far_nm
+
+    def plane(x_nm: np.ndarray, y_nm: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return (top + slopes[0, 0] * x_nm + slopes[0, 1] * y_nm, bottom + slopes[1, 0] * x_nm + slopes[1, 1] * y_nm)
+
+    return plane
 
 
 def draw_mixture(config: Mixture, specimen: Specimen, rng: np.random.Generator) -> tuple[Dislocation, ...]:
@@ -127,10 +141,12 @@ def _draw_once(config: Mixture, specimen: Specimen, scale: float, rng: np.random
         (config.dipoles, _dipole), (config.loops, _loop),
     )  # fmt: skip
     groups: list[list[Dislocation]] = []
+    centres: list[np.ndarray] = []
     for source, draw in draw_of:
         for _ in range(_count(source.count, scale, rng)):
             system = _slip_system(config, specimen, traces, rng)
-            groups.append(draw(source, specimen, system, _centre_nm(config, specimen, rng), rng))
+            centres.append(_centre_nm(config, specimen, centres, rng))
+            groups.append(draw(source, specimen, system, centres[-1], rng))
         density = source.density_inv_m2.draw(rng) if hasattr(source, "density_inv_m2") else None
         if density is not None:
             groups += _of_density(float(density), draw, source, config, specimen, rng)
@@ -166,46 +182,55 @@ def _pile_up(source: PileUps, specimen: Specimen, system: SlipSystem, centre_nm:
     count = int(source.lines.draw(rng))
     length_nm = (count - 1) * source.spacing_px.draw(rng) * specimen.pixel_nm
     toward = rng.choice([-1.0, 1.0])  # the side of the lock, to which the lines bow
-    chord_deg = source.chord_deg.draw(rng)
-    spread_deg, sag = source.chord_spread_deg.draw(rng), source.sag_fraction.draw(rng)
-    positions_nm = -toward * (pile_up_positions(count) - 0.5) * length_nm
+    # Friction holds back what the stress would press together: between even spacing and that of a free pile-up.
+    tightening = source.tightening.draw(rng)
+    positions_nm = (tightening * pile_up_positions(count) + (1 - tightening) * np.linspace(0, 1, count)) * length_nm
     plane = _glide_plane(specimen, system, centre_nm, rng)
-    chord_nm = _chord_nm(plane, specimen)
-    common = _wave_nm(source.wave_fraction, chord_nm, rng)
-    shapes = []
-    for k in range(count):
-        # The locked line is held straighter by those behind it; neighbours share most of their waviness.
-        freedom = 0.6 + 0.4 * k / max(1, count - 1)
-        shapes.append(LineShape(
-            chord_deg=float(np.clip(chord_deg + rng.normal(0, spread_deg), -75, 75)),
-            sag_nm=toward * sag * freedom * chord_nm * rng.uniform(0.8, 1.2),
-            wave_nm=0.7 * common + 0.6 * _wave_nm(source.wave_fraction, chord_nm, rng),
-        ))  # fmt: skip
-    return pile_up(plane, specimen.faces, positions_nm=positions_nm, shapes=shapes, step_nm=specimen.step_nm,
-                   reach_nm=specimen.reach_nm + length_nm)  # fmt: skip
+    shapes = _shapes(source, _chord_nm(plane, specimen), positions_nm, toward, rng)
+    return pile_up(plane, specimen.faces, positions_nm=toward * (length_nm / 2 - positions_nm), shapes=shapes,
+                   step_nm=specimen.step_nm, reach_nm=specimen.reach_nm + length_nm)  # fmt: skip
 
 
 def _bow_outs(source: BowOuts, specimen: Specimen, system: SlipSystem, centre_nm: np.ndarray, rng: np.random.Generator) -> list[Dislocation]:
     count = int(source.lines.draw(rng))
     spacing_nm = source.spacing_px.draw(rng) * specimen.pixel_nm
-    gaps_nm = spacing_nm * (0.35 + rng.exponential(0.65, count - 1))
-    positions_nm = np.concatenate([[0.0], np.cumsum(gaps_nm)])
-    positions_nm -= positions_nm.mean()
-    toward, chord_deg = rng.choice([-1.0, 1.0]), source.chord_deg.draw(rng)
-    spread_deg, plane_spread_nm = source.chord_spread_deg.draw(rng), source.plane_spread_nm.draw(rng)
+    positions_nm = np.concatenate([[0.0], np.cumsum(spacing_nm * (0.35 + rng.exponential(0.65, count - 1)))])
+    toward, plane_spread_nm = rng.choice([-1.0, 1.0]), source.plane_spread_nm.draw(rng)
     plane = _glide_plane(specimen, system, centre_nm, rng)
+    shapes = _shapes(source, _chord_nm(plane, specimen), positions_nm, toward, rng)
     lines: list[Dislocation] = []
-    for position_nm in positions_nm:
+    for along_nm, shape in zip(toward * (positions_nm.mean() - positions_nm), shapes):
         on = plane.shifted(rng.normal(0, plane_spread_nm)) if plane_spread_nm else plane
-        chord_nm = _chord_nm(on, specimen)
-        shape = LineShape(
-            chord_deg=float(np.clip(chord_deg + rng.normal(0, spread_deg), -75, 75)),
-            sag_nm=toward * source.sag_fraction.draw(rng) * chord_nm,
-            wave_nm=_wave_nm(source.wave_fraction, chord_nm, rng),
-        )
-        lines += bow_out(on, specimen.faces, along_nm=float(position_nm), shape=shape, step_nm=specimen.step_nm,
-                         reach_nm=specimen.reach_nm + abs(position_nm))  # fmt: skip
+        lines += bow_out(on, specimen.faces, along_nm=float(along_nm), shape=shape, step_nm=specimen.step_nm,
+                         reach_nm=specimen.reach_nm + positions_nm[-1])  # fmt: skip
     return lines
+
+
+def _shapes(
+    source: PileUps | BowOuts, chord_nm: float, positions_nm: np.ndarray, toward: float, rng: np.random.Generator
+) -> list[LineShape]:
+    """Shapes of like lines on one plane: alike as far as they stand close, so that none crosses its neighbour.
+
+    Each line's own share of chord angle, sag and waviness is held to a fraction of the gap to its neighbours; those
+    farther from the lock are freer to bow.
+    """
+    gaps_nm = np.diff(positions_nm, prepend=-np.inf, append=np.inf)
+    room_nm = np.minimum(np.minimum(gaps_nm[:-1], gaps_nm[1:]), chord_nm)
+    chord_deg = float(np.clip(source.chord_deg.draw(rng), -60, 60))
+    spread_deg, sag_nm = source.chord_spread_deg.draw(rng), source.sag_fraction.draw(rng) * chord_nm
+    common_nm = _wave_nm(source.wave_fraction, chord_nm, rng)
+    shapes = []
+    for position_nm, room in zip(positions_nm, room_nm):
+        freedom = 0.75 + 0.25 * position_nm / max(positions_nm[-1], 1e-9)
+        turn_limit_deg = math.degrees(math.atan(0.3 * room / chord_nm))
+        own_nm = _wave_nm(source.wave_fraction, chord_nm, rng)
+        own_nm *= min(1.0, 0.15 * room / max(np.abs(own_nm).sum(), 1e-9))
+        shapes.append(LineShape(
+            chord_deg=chord_deg + float(np.clip(rng.normal(0, spread_deg), -turn_limit_deg, turn_limit_deg)),
+            sag_nm=toward * (sag_nm * freedom + float(np.clip(rng.normal(0, 0.15 * sag_nm), -0.1 * room, 0.1 * room))),
+            wave_nm=common_nm + own_nm,
+        ))  # fmt: skip
+    return shapes
 
 
 def _glide_line(source: GlideLines, specimen: Specimen, system: SlipSystem, centre_nm: np.ndarray, rng: np.random.Generator) -> list[Dislocation]:
@@ -283,12 +308,17 @@ def habit_plane(crystal: Crystal, burgers_uvw: tuple[float, ...]) -> tuple[int, 
     return None
 
 
+@cache
+def _systems(crystal: Crystal, family: str | None) -> tuple[SlipSystem, ...]:
+    return slip_systems(crystal, family)
+
+
 def _slip_system(config: Mixture, specimen: Specimen, traces: list[np.ndarray] | None, rng: np.random.Generator) -> SlipSystem:
     """A slip system whose plane shows a strip, by preference one with g.b not 0 and away from the last trace.
 
     `traces` gathers the traces of the groups so far; None: this line keeps to none.
     """
-    systems = slip_systems(specimen.crystal, config.family)
+    systems = _systems(specimen.crystal, config.family)
     normals = np.array([plane_normal_image(s.plane_hkl, specimen.crystal, specimen.image_from_crystal) for s in systems])
     inclination_deg = np.degrees(np.arccos(np.clip(np.abs(normals[:, 2]), 0, 1)))
     strip_px = specimen.thickness_nm / np.tan(np.radians(np.maximum(inclination_deg, 1e-3))) / specimen.pixel_nm
@@ -324,16 +354,21 @@ def _chord_nm(plane: GlidePlane, specimen: Specimen) -> float:
 
 
 def _wave_nm(fraction: Distribution, chord_nm: float, rng: np.random.Generator) -> np.ndarray:
-    """Amplitudes (M,) that fall as 1 / m, so that a line is smooth on the scale of pixels; m = 1 is left to the sag."""
+    """Amplitudes (M,) that fall as m^-1.5, so that a line is smooth on the scale of pixels; m = 1 is left to the sag."""
     modes = np.arange(1, WAVE_MODES + 1)
-    amplitude_nm = fraction.draw(rng) * chord_nm * rng.normal(0, 1, WAVE_MODES) / modes * 2
+    amplitude_nm = fraction.draw(rng) * chord_nm * rng.normal(0, 1, WAVE_MODES) * (2 / modes) ** 1.5
     amplitude_nm[0] = 0.0
     return amplitude_nm
 
 
-def _centre_nm(config: Mixture, specimen: Specimen, rng: np.random.Generator) -> np.ndarray:
+def _centre_nm(config: Mixture, specimen: Specimen, centres: list[np.ndarray], rng: np.random.Generator) -> np.ndarray:
+    """Anywhere in the central part of the field, or beside an earlier group, since slip comes in bands and tangles."""
     half = config.central * specimen.half_field_nm
-    return specimen.middle_nm(*rng.uniform(-half, half))
+    place = rng.uniform(-half, half)
+    if centres and rng.random() < config.cluster_share:
+        beside = centres[int(rng.integers(len(centres)))][:2] + rng.normal(0, 0.35 * specimen.thickness_nm, 2)
+        place = np.clip(beside, -half, half)
+    return specimen.middle_nm(*place)
 
 
 def _count(count: Distribution, scale: float, rng: np.random.Generator) -> int:

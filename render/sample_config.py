@@ -51,11 +51,15 @@ def _draw(value: Any) -> Any:
 
 @dataclass(frozen=True, kw_only=True)
 class PileUps:
-    """Groups of lines of one b pressed against a lock on one slip plane (Eshelby, Frank & Nabarro 1951)."""
+    """Groups of lines of one b pressed against a lock on one slip plane.
+
+    `tightening` 1 is the spacing of Eshelby, Frank & Nabarro (1951), 0 an even one; `spacing_px` is the mean.
+    """
 
     count: Draw = _draw(0)
     lines: Draw = _draw({"integers": [4, 16]})
-    spacing_px: Draw = _draw({"log_uniform": [7, 32]})
+    spacing_px: Draw = _draw({"log_uniform": [7, 30]})
+    tightening: Draw = _draw({"uniform": [0, 0.8]})
     chord_deg: Draw = _draw({"normal": [0, 18]})
     chord_spread_deg: Draw = _draw({"uniform": [0.5, 4]})
     sag_fraction: Draw = _draw({"uniform": [0.02, 0.3]})
@@ -128,7 +132,8 @@ class Mixture:
     takes a slip system with g.b not 0 where one is suited. Groups after the first keep their slip trace
     `cross_deg` away from the one before. Counts hold for a field of `count_field_px` pixels squared and scale
     with the field's side (null: no scaling). Specimens are redrawn until `min_lines` lines run through the
-    field and `min_crossings` pairs of them cross there. `central` is the part of the field that groups are centred in.
+    field and `min_crossings` pairs of them cross there. `central` is the part of the field that groups are centred in, `cluster_share` the share of
+    them that lie beside an earlier one.
     """
 
     kind: str = "realistic"
@@ -146,6 +151,7 @@ class Mixture:
     min_crossings: int = 0
     count_field_px: float | None = None
     central: float = 0.9
+    cluster_share: float = 0.0
 
     def __post_init__(self) -> None:
         _limits("scene.visible_share", self.visible_share, 0, 1)
@@ -155,6 +161,7 @@ class Mixture:
         _limits("scene.max_lines", self.max_lines, max(1, self.min_lines), 1000)
         _limits("scene.min_crossings", self.min_crossings, 0, 1000)
         _limits("scene.central", self.central, 0, 2)
+        _limits("scene.cluster_share", self.cluster_share, 0, 1)
         if self.count_field_px is not None:
             _limits("scene.count_field_px", self.count_field_px, 8, 16384)
         for source in ("pileups", "bowouts", "glide", "threading", "dipoles", "loops"):
@@ -364,14 +371,15 @@ class SampleConfig:
 KINDS: dict[str, Mixture] = {
     "realistic": Mixture(
         kind="realistic",
-        pileups=PileUps(count=parse({"weighted": [[0, 4], [1, 4], [2, 2]]}, "count")),
-        bowouts=BowOuts(count=parse({"weighted": [[0, 3], [1, 3], [2, 2], [3, 1]]}, "count")),
-        glide=GlideLines(count=parse({"integers": [0, 10]}, "count")),
+        pileups=PileUps(count=parse({"weighted": [[0, 3], [1, 4], [2, 3]]}, "count")),
+        bowouts=BowOuts(count=parse({"weighted": [[0, 2], [1, 3], [2, 3], [3, 2]]}, "count")),
+        glide=GlideLines(count=parse({"integers": [0, 12]}, "count")),
         threading=ThreadingLines(count=parse({"integers": [0, 6]}, "count")),
         dipoles=Dipoles(count=parse({"weighted": [[0, 3], [1, 1], [2, 1]]}, "count")),
-        loops=Loops(count=parse({"weighted": [[0, 4], [{"integers": [1, 5]}, 2]]}, "count")),
+        loops=Loops(count=parse({"weighted": [[0, 4], [{"integers": [1, 6]}, 2]]}, "count")),
         min_lines=2,
         count_field_px=512,
+        cluster_share=0.5,
     ),
     "pileup": Mixture(
         kind="pileup", pileups=PileUps(count=parse({"weighted": [[1, 3], [2, 1]]}, "count")), visible_share=1.0,
