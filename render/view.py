@@ -76,16 +76,15 @@ def _annotated(pixels: np.ndarray, anchors: dict[str, tuple[float, float]], scen
     axes.set_axis_off()
     width_nm, height_nm = field_nm(scene.shape, scene.pixel_nm)
     texts = {
-        "beam": ("beam", "bottom"),
+        "beam": ("  beam", "left"),
         "g": ("g", "center"),
-        "thickness": (f"t = {scene.foil.thickness_nm:g} nm", "center"),
+        "thickness": (f"t = {scene.foil.thickness_nm:g} nm", "right"),
         "width": (f"{width_nm:g} nm", "center"),
-        "height": (f"{height_nm:g} nm", "center"),
+        "height": (f"{height_nm:g} nm", "left"),
     }
-    for name, (text, vertical) in texts.items():
-        side = "left" if name in ("thickness", "height") else "center"
+    for name, (text, side) in texts.items():
         weight = "bold" if name == "g" else "normal"
-        axes.text(*anchors[name], text, color=INK, fontsize=12, ha=side, va=vertical, weight=weight)
+        axes.text(*anchors[name], text, color=INK, fontsize=12, ha=side, va="center", weight=weight)
     axes.text(0.02 * columns, 0.985 * rows, condition_text(scene), color=INK, fontsize=11, va="bottom")
     _legend(axes, plan)
     return figure

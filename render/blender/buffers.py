@@ -45,6 +45,8 @@ def _one_ray_a_pixel(shape: tuple[int, int], pixel_nm: float, lowest_nm: float, 
     scene.render.use_compositing = False
     scene.render.use_sequencer = False
     scene.render.film_transparent = True
+    scene.render.threads_mode = "FIXED"
+    scene.render.threads = 1  # many workers render at once; one ray a pixel is little work
     scene.cycles.device = "CPU"
     scene.cycles.samples = 1
     scene.cycles.use_adaptive_sampling = False

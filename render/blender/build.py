@@ -162,11 +162,11 @@ def _add_arrows(plan: Plan, collection: bpy.types.Collection) -> dict[str, np.nd
     centre = np.array([-half_x + 0.25 * longer, -half_y - 0.32 * longer, level])
     g_start, g_end = centre - 0.22 * longer * along, centre + 0.22 * longer * along
     _arrow("g", g_start, g_end, (0.05, 0.25, 0.65), longer, collection)
-    front_right = plan.entrance_nm[0, -1] + plan.exit_nm[0, -1]
+    front_left_nm = (plan.entrance_nm[0, 0] + plan.exit_nm[0, 0]) / 2
     return {
-        "beam": beam_start,
+        "beam": 0.8 * beam_start + 0.2 * beam_end,
         "g": g_end + 0.07 * longer * along,
-        "thickness": front_right / 2 + np.array([0.04 * longer, 0, 0]),
+        "thickness": front_left_nm - np.array([0.03 * longer, 0, 0]),
         "width": np.array([0, -half_y - 0.10 * longer, level]),
         "height": np.array([half_x + 0.10 * longer, 0, level]),
     }

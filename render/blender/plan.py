@@ -78,8 +78,8 @@ class View:
 
     azimuth_deg: float = -62.0
     elevation_deg: float = 27.0
-    width_px: int = 960
-    height_px: int = 800
+    width_px: int = 1120
+    height_px: int = 820
     samples: int = 12
 
 
