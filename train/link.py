@@ -18,13 +18,10 @@ import numpy as np
 
 from train.curves import (
     TracedLine,
-    arc_px,
     clip_to_frame,
-    distance_px,
     find_crossings,
     is_closed,
     length_px,
-    resample,
     smooth,
     touches_frame,
 )

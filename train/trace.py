@@ -43,6 +43,11 @@ class TraceSettings:
     lowest_confidence: float = 0.3
     bridge_px: float = 32.0
     wavelength_px: float = 14.0
+    heading_gain: float = 0.45
+    curvature_gain: float = 0.12
+    side_gain: float = 1.0
+    shared_trust: float = 0.3
+    ambiguous_trust: float = 0.3
 
     def __post_init__(self) -> None:
         for name in ("seed_level", "follow_level", "lowest_confidence"):
@@ -93,9 +98,11 @@ def trace_fragments(maps: Maps, settings: TraceSettings, volume: np.ndarray | No
     """Trajectories along the ridges of the lifted volume, before any joining."""
     volume = lifted_volume(maps) if volume is None else volume
     seeds = _seeds(volume, settings.seed_level)
+    spread = _typical_spread(volume, seeds)
     points, strength, offsets, closed = _trace_all(
         volume, np.ascontiguousarray(maps.ends, dtype=np.float32), seeds, settings.follow_level, settings.coast_px / maps.stride, settings.overlap_px / maps.stride,
         settings.shortest_fragment_px / maps.stride,
+        np.array([settings.heading_gain, settings.curvature_gain, settings.side_gain, settings.shared_trust, settings.ambiguous_trust, spread]),
     )  # fmt: skip
     return [
         Fragment(points=points[i:j], strength=strength[i:j], bridged=np.zeros(j - i, dtype=bool), closed=bool(c))
@@ -193,6 +200,35 @@ def _orientation_near(values: np.ndarray, expected: float) -> tuple[float, float
 
 
 @numba.njit(cache=True, error_model="numpy")
+def _spread(values: np.ndarray, position: float) -> float:
+    """Variance in bins^2 of what the volume shows within 3 bins of a direction: more than usual where lines meet."""
+    bins = len(values)
+    weight = 1e-6
+    first = 0.0
+    second = 0.0
+    for q in range(-2, 4):
+        k = int(np.floor(position)) + q
+        offset = k - position
+        if abs(offset) <= 3.0:
+            w = values[k % bins]
+            weight += w
+            first += w * offset
+            second += w * offset * offset
+    mean = first / weight
+    return second / weight - mean * mean
+
+
+@numba.njit(cache=True, error_model="numpy")
+def _typical_spread(volume: np.ndarray, seeds: np.ndarray) -> float:
+    """Median spread at the clearest third of the seeds: that of a single line in these maps."""
+    count = max(1, len(seeds) // 3)
+    spreads = np.full(count, 0.5)
+    for s in range(min(count, len(seeds))):
+        spreads[s] = _spread(volume[seeds[s, 0], seeds[s, 1]], float(seeds[s, 2]))
+    return max(0.2, np.median(spreads))
+
+
+@numba.njit(cache=True, error_model="numpy")
 def strength_at(volume: np.ndarray, x: float, y: float, heading: float) -> float:
     """Strength in [0, 1] of the ridge through (x, y) in a direction, at just that state."""
     bins = volume.shape[2]
@@ -251,7 +287,7 @@ def _occupy(occupied: np.ndarray, x: float, y: float, heading: float, name: int)
 
 
 @numba.njit(cache=True, error_model="numpy")
-def _follow(volume, ends, occupied, name, x, y, heading, curvature, level, coast, overlap, own_free, track, scratch):
+def _follow(volume, ends, occupied, name, x, y, heading, curvature, level, coast, overlap, gains, own_free, track, scratch):
     """Run one way from a state into `track` (V, 5: x, y, heading, curvature, strength).
 
     `own_free` vertices at the start may lie on the trace's own states (its other half starts there). Returns the
@@ -275,17 +311,19 @@ def _follow(volume, ends, occupied, name, x, y, heading, curvature, level, coast
         strength0 = _orientation_near(scratch, heading1 * bins / np.pi)[1]
         trust = min(1.0, strength0 / 0.5)
         if not alone:
-            trust *= 0.3
+            trust *= gains[3]
         if strength0 >= 0.5 * level:
-            step = min(0.6, max(-0.6, _side_step(volume, x1, y1, heading1, scratch))) * trust
+            step = min(0.6, max(-0.6, _side_step(volume, x1, y1, heading1, scratch))) * min(1.0, trust * gains[2])
             x1 -= step * np.sin(heading1)
             y1 += step * np.cos(heading1)
         _bin_values(volume, x1, y1, scratch)
         mode, strength = _orientation_near(scratch, heading1 * bins / np.pi)
         innovation = mode * np.pi / bins - heading1
+        excess = _spread(scratch, heading1 * bins / np.pi) / gains[5] - 1.4
+        trust *= 1.0 - (1.0 - gains[4]) * min(1.0, max(0.0, excess / 0.6))
         if strength >= level:
-            heading1 += 0.45 * trust * innovation
-            curvature = 0.97 * curvature + 0.12 * trust * innovation
+            heading1 += gains[0] * trust * innovation
+            curvature = 0.97 * curvature + gains[1] * trust * innovation
             curvature = min(0.35, max(-0.35, curvature))
             weak = 0
         else:
@@ -310,7 +348,7 @@ def _follow(volume, ends, occupied, name, x, y, heading, curvature, level, coast
 
 
 @numba.njit(cache=True, error_model="numpy")
-def _trace_all(volume, ends, seeds, level, coast, overlap, shortest):
+def _trace_all(volume, ends, seeds, level, coast, overlap, shortest, gains):
     rows, columns, bins = volume.shape
     occupied = np.zeros((rows, columns, bins), dtype=np.int32)
     longest = 4 * (rows + columns)
@@ -342,12 +380,12 @@ def _trace_all(volume, ends, seeds, level, coast, overlap, shortest):
         start_strength = _orientation_near(scratch, heading * bins / np.pi)[1]
         if _occupant(occupied, x, y, heading) != 0:
             continue
-        n, loop = _follow(volume, ends, occupied, name, x, y, heading, 0.0, level, coast, overlap, 10, ahead, scratch)
+        n, loop = _follow(volume, ends, occupied, name, x, y, heading, 0.0, level, coast, overlap, gains, 10, ahead, scratch)
         m = 0
         if not loop:
             curvature = -ahead[min(4, n - 1), 3] if n > 0 else 0.0
             m, _ = _follow(
-                volume, ends, occupied, name, x, y, heading + np.pi, curvature, level, coast, overlap, 10, behind, scratch
+                volume, ends, occupied, name, x, y, heading + np.pi, curvature, level, coast, overlap, gains, 10, behind, scratch
             )
         for v in range(n):
             _occupy(occupied, ahead[v, 0], ahead[v, 1], ahead[v, 2], name)
