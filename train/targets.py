@@ -125,14 +125,18 @@ def line_pieces(line: Curve, settings: TargetSettings) -> list[tuple[np.ndarray,
     if len(points) < 2:
         return []
     seen = visible[:-1] & visible[1:]
+    if not seen.any():
+        return [(points, half_width, False)]
     closed = len(points) > 3 and bool(np.array_equal(points[0], points[-1]))
-    if closed and seen.any() and not seen.all():
+    if closed and not seen.all():
         # Start the loop at a change of visibility, so that no piece is split by the loop's arbitrary first vertex.
         first = int(np.flatnonzero(seen & ~np.roll(seen, 1))[0])
         seen = np.roll(seen, -first)
         points = np.concatenate([np.roll(points[:-1], -first, axis=0), points[first : first + 1]])
         half_width = np.concatenate([np.roll(half_width[:-1], -first), half_width[first : first + 1]])
     arc = np.concatenate([[0.0], np.cumsum(np.hypot(*np.diff(points, axis=0).T))])
+    if seen.all():
+        return [(points, half_width, bool(arc[-1] >= settings.shortest_px))]
     for start, stop in _runs(~seen):
         inside = closed or (start > 0 and stop < len(seen))
         if inside and arc[stop] - arc[start] < settings.bridged_half_widths * half_width[start : stop + 1].mean():
@@ -150,7 +154,26 @@ def _runs(flags: np.ndarray) -> list[tuple[int, int]]:
     return [(int(i), int(j)) for i, j in zip(edges[::2], edges[1::2])]
 
 
-@numba.njit(cache=True, error_model="numpy")
+@numba.njit(cache=True, error_model="numpy", nogil=True)
+def crossing_map(lift: np.ndarray, level: float = 0.3) -> np.ndarray:
+    """Where (Yh, Xh) bool two orientations three or more bins apart both reach `level` in `lift` (K, Yh, Xh)."""
+    bins, rows, columns = lift.shape
+    crossing = np.zeros((rows, columns), dtype=np.bool_)
+    for j in range(rows):
+        for i in range(columns):
+            best = 0
+            for k in range(1, bins):
+                if lift[k, j, i] > lift[best, j, i]:
+                    best = k
+            if lift[best, j, i] < level:
+                continue
+            for q in range(3, bins - 2):
+                if lift[(best + q) % bins, j, i] >= level:
+                    crossing[j, i] = True
+    return crossing
+
+
+@numba.njit(cache=True, error_model="numpy", nogil=True)
 def _directions(points: np.ndarray, closed: bool) -> np.ndarray:
     """Direction (V,) in radians at the vertices: that of the bisecting tangent, unwrapped along the curve."""
     n = len(points)
@@ -173,7 +196,7 @@ def _directions(points: np.ndarray, closed: bool) -> np.ndarray:
     return direction
 
 
-@numba.njit(cache=True, error_model="numpy")
+@numba.njit(cache=True, error_model="numpy", nogil=True)
 def _along(points: np.ndarray, k: int, x: float, y: float) -> float:
     """Where the foot of (x, y) lies on segment k: 0 at its start, 1 at its end."""
     dx = points[k + 1, 0] - points[k, 0]
@@ -182,7 +205,7 @@ def _along(points: np.ndarray, k: int, x: float, y: float) -> float:
     return ((x - points[k, 0]) * dx + (y - points[k, 1]) * dy) / length_sq if length_sq > 0 else 0.5
 
 
-@numba.njit(cache=True, error_model="numpy")
+@numba.njit(cache=True, error_model="numpy", nogil=True)
 def _draw(points, half_width, offsets, seen, stride, sigma, end_sigma, bin_reach, planar, lift, ignore):
     """Draw all pieces: visible ones into `planar` (mask, centreline, half-width, ends) and `lift`, others into `ignore`."""
     bins, rows, columns = lift.shape
@@ -253,7 +276,7 @@ def _draw(points, half_width, offsets, seen, stride, sigma, end_sigma, bin_reach
                 ignore[j, i] = False
 
 
-@numba.njit(cache=True, error_model="numpy")
+@numba.njit(cache=True, error_model="numpy", nogil=True)
 def _draw_end(x_end, y_end, stride, shift, sigma, ends):
     rows, columns = ends.shape
     reach = 3.0 * sigma

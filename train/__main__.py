@@ -1,0 +1,81 @@
+"""`python -m train data=A.zarr out=RUN …`: train a network on a dataset, or on scenes rendered on the fly."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from render.cli import run_command
+
+USAGE = """\
+python -m train data=A.zarr out=RUN [model=small|medium|large|basicunet] [max_seconds=360] [max_steps=…] [resume=auto] …
+
+Trains a network that draws dislocation lines as maps lifted in orientation, and leaves it in the folder RUN:
+model.safetensors with its card model.json, state.safetensors to go on from, metrics.jsonl. The same command goes on
+with an interrupted run. data=stream renders scenes while training, from the render configuration and render=[…]:
+
+  python -m train data=A.zarr out=RUN max_seconds=2400
+  python -m train data=stream out=RUN 'render=["scene=pileup","shape=[256,256]"]' workers=2
+"""
+PATH_KEYS = ("data", "out")
+
+
+def main(argv: list[str]) -> None:
+    from render.config import compose
+
+    config = compose("train", argv, PATH_KEYS)
+    data, out, resume = config.pop("data"), Path(config.pop("out")), config.pop("resume")
+    overrides, threads = config.pop("render"), config.pop("threads")
+    from train.settings import TrainSettings
+
+    settings = TrainSettings.from_dict({**config, "network": config.pop("model")} if "model" in config else config)
+    if threads:
+        import torch
+
+        torch.set_num_threads(int(threads))
+    source, validation = _source(data, overrides, settings)
+    from train.loop import train
+
+    text = str(resume).lower()
+    card = train(source, out, settings, validation=validation, resume=text)
+    print(f"{out}: {card['steps']} steps in {card['seconds']:.0f} s; {_summary(card)}")
+
+
+def _source(data: str, overrides: list[str], settings: Any) -> tuple[Any, Any]:
+    from physics.errors import require
+    from train.dataset import RenderedImages, StoredImages
+
+    if data == "stream":
+        from render.config import compose
+
+        lanes, workers = settings.stream.lanes, settings.workers
+        require(workers == 0 or lanes % workers == 0, "workers", f"divide stream.lanes = {lanes}", workers)
+        require(isinstance(overrides, list), "render", "be a list of overrides", overrides)
+        config = compose("render", ["out=nowhere", *map(str, overrides)], ("out", "scene.file"))
+        for key in ("out", "n", "seed", "workers", "scheduler", "shard", "keep_intensity"):
+            config.pop(key, None)
+        return RenderedImages(config, settings.seed, settings.stream, settings.batch), None
+    from render import open_dataset
+
+    require(not overrides, "render", "be left out unless data=stream", overrides)
+    dataset = open_dataset(data)
+    return StoredImages(dataset.split("train"), settings.seed), dataset.split("val")
+
+
+def _summary(card: dict[str, Any]) -> str:
+    validation = card.get("validation")
+    if not validation:
+        return "no validation images"
+    f1 = validation["val_instance_f1"]
+    return f"validation loss {validation['val_loss']:.3f}, instance F1 {f1 if f1 is None else format(f1, '.3f')}"
+
+
+def usage() -> str:
+    from render.config import describe
+
+    return f"{USAGE}\n{describe('train')}"
+
+
+if __name__ == "__main__":
+    sys.exit(run_command(main, usage))

@@ -1,0 +1,154 @@
+"""What a run leaves on disk: weights, a card that says where they come from, and the state to go on from.
+
+Everything is safetensors and JSON: reading a file from anywhere executes nothing. A file is replaced in one step,
+and each carries its own description in its header, so that an interrupted run never leaves a pair that disagrees.
+
+    RUN/model.safetensors   averaged weights, card in the header
+    RUN/model.json          the card, for people
+    RUN/state.safetensors   weights, average, optimiser moments and random state at the last checkpoint
+    RUN/metrics.jsonl       one line a logged step or validation
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import nn
+
+from physics.errors import InputError, require
+from train.model import LiftedNetwork, chosen_device, infer
+from train.settings import TrainSettings
+from train.targets import Maps
+
+CARD_VERSION = 1
+MODEL_FILE, CARD_FILE, STATE_FILE, METRICS_FILE = "model.safetensors", "model.json", "state.safetensors", "metrics.jsonl"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class LoadedModel:
+    """A network ready to infer, the settings it was trained with, and its card."""
+
+    module: LiftedNetwork
+    settings: TrainSettings
+    card: dict[str, Any]
+
+
+def load_model(path: str | os.PathLike[str], device: str = "auto") -> LoadedModel:
+    """The network of a run folder or of a .safetensors file.
+
+    Raises InputError for what is not there, is damaged, or does not fit the network that its card describes.
+    """
+    path = Path(path)
+    file = path / MODEL_FILE if path.is_dir() else path
+    require(file.is_file(), "model", "be a training run or a .safetensors file", path)
+    weights, header = _read(file, "model")
+    try:
+        card = json.loads(header["card"])
+        version, values = card["version"], card["settings"]
+    except (KeyError, ValueError, TypeError):
+        raise InputError(f"model must carry the card of a training run, got none in {file}") from None
+    require(version == CARD_VERSION, "model", f"have card version {CARD_VERSION}", version)
+    settings = TrainSettings.from_dict(values)
+    module = network_of(settings)
+    try:
+        module.load_state_dict(weights)
+    except RuntimeError:
+        raise InputError(f"model must have the weights that its card describes, got others in {file}") from None
+    return LoadedModel(module=module.to(chosen_device(device)).eval(), settings=settings, card=card)
+
+
+def predict_maps(loaded: LoadedModel, image: np.ndarray) -> Maps:
+    """Maps of an image (Y, X) of any counts, in float32; large images in overlapping windows.
+
+    Raises InputError for an image under 16 px a side.
+    """
+    return infer(loaded.module, image)
+
+
+def network_of(settings: TrainSettings) -> LiftedNetwork:
+    """An untrained network of these settings; its weights depend on torch's random state."""
+    return LiftedNetwork(settings.network, settings.targets.stride, settings.targets.orientations)
+
+
+def save_model(run: Path, weights: Mapping[str, torch.Tensor], card: Mapping[str, Any]) -> None:
+    """Write the model file and its card."""
+    text = json.dumps(card, indent=1, ensure_ascii=False)
+    _write(run / MODEL_FILE, weights, {"card": text})
+    _replace(run / CARD_FILE, (text + "\n").encode())
+
+
+def save_state(
+    run: Path, network: nn.Module, average: nn.Module, optimiser: torch.optim.Optimizer, progress: Mapping[str, Any]
+) -> None:
+    """Write all that a run needs to go on; `progress` holds what is JSON."""
+    tensors = {f"network.{k}": v for k, v in network.state_dict().items()}
+    tensors |= {f"average.{k}": v for k, v in average.state_dict().items()}
+    state = optimiser.state_dict()
+    for index, moments in state["state"].items():
+        tensors |= {f"optimiser.{index}.{k}": torch.as_tensor(v) for k, v in moments.items()}
+    tensors["random.cpu"] = torch.get_rng_state()
+    if torch.cuda.is_available():
+        tensors["random.cuda"] = torch.cuda.get_rng_state()
+    _write(run / STATE_FILE, tensors, {"progress": json.dumps(dict(progress))})
+
+
+def read_progress(run: Path) -> dict[str, Any] | None:
+    """The `progress` of the last checkpoint in a run folder, or None where there is none."""
+    file = run / STATE_FILE
+    if not file.is_file():
+        return None
+    try:
+        with safe_open(file, framework="pt") as opened:
+            return json.loads((opened.metadata() or {})["progress"])
+    except (SafetensorError, OSError, KeyError, ValueError) as error:
+        raise InputError(f"out must have a readable {STATE_FILE}, got: {error}; resume=false in another folder starts anew") from None
+
+
+def load_state(run: Path, network: nn.Module, average: nn.Module, optimiser: torch.optim.Optimizer) -> None:
+    """Restore what `save_state` wrote, random state included."""
+    tensors, _ = _read(run / STATE_FILE, "out")
+
+    def part(name: str) -> dict[str, torch.Tensor]:
+        return {k.removeprefix(f"{name}."): v for k, v in tensors.items() if k.startswith(f"{name}.")}
+
+    network.load_state_dict(part("network"))
+    average.load_state_dict(part("average"))
+    moments: dict[int, dict[str, torch.Tensor]] = {}
+    for name, value in part("optimiser").items():
+        index, _, what = name.partition(".")
+        moments.setdefault(int(index), {})[what] = value
+    optimiser.load_state_dict({"state": moments, "param_groups": optimiser.state_dict()["param_groups"]})
+    torch.set_rng_state(tensors["random.cpu"])
+    if "random.cuda" in tensors and torch.cuda.is_available():
+        torch.cuda.set_rng_state(tensors["random.cuda"])
+
+
+def _read(file: Path, field: str) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
+    try:
+        with safe_open(file, framework="pt") as opened:
+            return {name: opened.get_tensor(name) for name in opened.keys()}, opened.metadata() or {}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise InputError(f"{field} must be a readable safetensors file, got {file}: {error}") from None
+
+
+def _write(file: Path, tensors: Mapping[str, torch.Tensor], header: dict[str, str]) -> None:
+    # Tensors that share memory are refused by safetensors.
+    kept = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
+    unfinished = file.with_name(file.name + ".part")
+    save_file(kept, unfinished, metadata=header)
+    os.replace(unfinished, file)
+
+
+def _replace(file: Path, content: bytes) -> None:
+    unfinished = file.with_name(file.name + ".part")
+    unfinished.write_bytes(content)
+    os.replace(unfinished, file)

@@ -1,0 +1,231 @@
+"""Training examples: micrographs of a dataset, or rendered on the fly, seen, disturbed, and their curves drawn.
+
+Example number n is a pure function of the settings and of n. Nothing has to be remembered to go on where a run
+stopped, and the number of loading processes changes nothing.
+
+Axes: (Y, X) image rows and columns, (Yh, Xh) rows and columns of the maps, B images of a batch.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader
+from torch.utils.data import Dataset as TorchDataset
+
+from physics.errors import require
+from render import Dataset, sample, simulate
+from train.augment import disturbed, draw_disturbance, noise_fraction_of, standardised, still_visible
+from train.geometry import CurveLabel, View, centred_view, draw_view, view_curves, view_image
+from train.loss import packed_target
+from train.settings import StreamSettings, TrainSettings
+from train.targets import target_maps
+
+CACHE_BYTES = 2**29
+SMALLEST_SIDE_PX = 32
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Labelled:
+    """An image (Y, X) float32, the label curves in it, and its pixel noise over its mean."""
+
+    image: np.ndarray
+    curves: tuple[CurveLabel, ...]
+    noise_fraction: float
+
+
+class Source(Protocol):
+    """Where micrographs come from; `shape` (Y, X) of every one."""
+
+    shape: tuple[int, int]
+
+    def of_example(self, n: int) -> int:
+        """Number of the micrograph that example `n` is a view of."""
+
+    def labelled(self, number: int) -> Labelled: ...
+
+    def identity(self) -> dict[str, Any]:
+        """What the training data were, for the card of a run; "sha256" changes when they do."""
+
+
+class StoredImages:
+    """The images of a dataset, shuffled anew in each epoch by the seed."""
+
+    def __init__(self, dataset: Dataset, seed: int) -> None:
+        require(len(dataset) > 0, "data", "have at least one image to train on", 0)
+        self.dataset, self.seed, self.shape = dataset, seed, dataset.shape
+
+    def of_example(self, n: int) -> int:
+        epoch, place = divmod(n, len(self.dataset))
+        return int(_permutation(self.seed, epoch, len(self.dataset))[place])
+
+    def labelled(self, number: int) -> Labelled:
+        return _labelled(self.dataset.image(number), self.dataset.lines(number))
+
+    def identity(self) -> dict[str, Any]:
+        attributes = self.dataset.attributes
+        text = json.dumps(attributes, sort_keys=True, default=str)
+        return {
+            "source": "dataset", "name": self.dataset.path.name, "images": len(self.dataset),
+            "sha256": hashlib.sha256(text.encode()).hexdigest(), "config": attributes.get("config"),
+        }  # fmt: skip
+
+
+class RenderedImages:
+    """Scenes sampled from a render configuration and simulated when they are needed.
+
+    Batches go round the lanes; each batch brings its lane `fresh` new scenes and is drawn from its lane's last
+    `pool`. One process serves whole lanes, so that it finds in its cache what it rendered before.
+    """
+
+    def __init__(self, config: Mapping[str, Any], seed: int, settings: StreamSettings, batch: int) -> None:
+        self.config, self.seed, self.settings, self.batch = dict(config), seed, settings, batch
+        self.shape = tuple(sample(self.config, seed, 0).shape)
+        # A lane's first batch must not consist of one scene alone.
+        self.first = min(settings.pool, max(batch, settings.fresh))
+
+    def of_example(self, n: int) -> int:
+        turn, lane = divmod(n // self.batch, self.settings.lanes)
+        there = self.first + turn * self.settings.fresh
+        rng = _generator(self.seed, n, 1)
+        return int(rng.integers(max(0, there - self.settings.pool), there)) * self.settings.lanes + lane
+
+    def labelled(self, number: int) -> Labelled:
+        micrograph = simulate(sample(self.config, self.seed, number))
+        return _labelled(micrograph.image, micrograph.lines)
+
+    def identity(self) -> dict[str, Any]:
+        text = json.dumps([self.config, self.seed], sort_keys=True, default=str)
+        return {"source": "stream", "config": self.config, "sha256": hashlib.sha256(text.encode()).hexdigest()}
+
+
+class Examples(TorchDataset):
+    """Pairs (image (1, Y, X) float32, packed target (K + 5, Yh, Xh) float16) by example number."""
+
+    def __init__(self, source: Source, settings: TrainSettings) -> None:
+        self.source, self.settings = source, settings
+        self.shape = crop_shape(source.shape, settings.view.crop_px)
+        self._kept: OrderedDict[int, Labelled] = OrderedDict()
+        self._kept_bytes = 0
+
+    def __getitem__(self, n: int) -> tuple[torch.Tensor, torch.Tensor]:
+        settings = self.settings
+        labelled = self._labelled(self.source.of_example(n))
+        rng = _generator(settings.seed, n, 0)
+        view = draw_view(labelled.image.shape, self.shape, settings.view, rng)
+        image, silent = view_image(labelled.image, view)
+        curves = view_curves(labelled.curves, view)
+        disturbance = draw_disturbance(self.shape, curves, settings.augment, rng)
+        image, hidden = disturbed(image, disturbance)
+        curves = still_visible(curves, disturbance, labelled.noise_fraction, settings.augment.detectable)
+        return example(image, curves, silent | hidden, settings)
+
+    def _labelled(self, number: int) -> Labelled:
+        if number in self._kept:
+            self._kept.move_to_end(number)
+            return self._kept[number]
+        labelled = self.source.labelled(number)
+        self._kept[number] = labelled
+        self._kept_bytes += labelled.image.nbytes
+        while self._kept_bytes > CACHE_BYTES and len(self._kept) > 1:
+            self._kept_bytes -= self._kept.popitem(last=False)[1].image.nbytes
+        return labelled
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_kept": OrderedDict(), "_kept_bytes": 0}
+
+
+def example(
+    image: np.ndarray, curves: Sequence[CurveLabel], silent: np.ndarray, settings: TrainSettings
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """What the network and the loss see of an image (Y, X) with curves; `silent` (Y, X) pixels have no target."""
+    maps = target_maps(curves, image.shape, settings.targets)
+    stride = settings.targets.stride
+    target = packed_target(maps, silent[::stride, ::stride])
+    return torch.from_numpy(standardised(image)[None]), torch.from_numpy(target)
+
+
+def validation_batch(source: Source, numbers: Sequence[int], settings: TrainSettings) -> tuple[torch.Tensor, torch.Tensor]:
+    """The middles of some images, undisturbed, with their targets: (B, 1, Y, X) and (B, K + 5, Yh, Xh)."""
+    shape = crop_shape(source.shape, settings.view.crop_px)
+    view: View = centred_view(source.shape, shape)
+    pairs = []
+    for number in numbers:
+        labelled = source.labelled(number)
+        image, silent = view_image(labelled.image, view)
+        pairs.append(example(image, view_curves(labelled.curves, view), silent, settings))
+    images, targets = zip(*pairs)
+    return torch.stack(images), torch.stack(targets)
+
+
+def batches(examples: Examples, first_step: int, settings: TrainSettings, pin_memory: bool = False) -> DataLoader:
+    """Batches from number `first_step` on, without end, prepared ahead by `settings.workers` processes."""
+    workers = settings.workers
+    return DataLoader(
+        examples,
+        batch_sampler=_Numbers(first_step, settings.batch),
+        num_workers=workers,
+        # Fork would copy the locks of torch's and numba's running threads.
+        multiprocessing_context="spawn" if workers else None,
+        prefetch_factor=4 if workers else None,
+        worker_init_fn=_one_thread if workers else None,
+        pin_memory=pin_memory,
+    )
+
+
+def crop_shape(source_shape: tuple[int, int], crop_px: int) -> tuple[int, int]:
+    """The (Y, X) of training views: squares of `crop_px`, less where an image is smaller, in multiples of 16."""
+    shape = tuple(min(crop_px, n // 16 * 16) for n in source_shape)
+    require(min(shape) >= SMALLEST_SIDE_PX, "data", f"have images of at least {SMALLEST_SIDE_PX} px a side",
+            f"{source_shape[0]} x {source_shape[1]}")  # fmt: skip
+    return shape
+
+
+class _Numbers:
+    """Example numbers of batch after batch, without end."""
+
+    def __init__(self, first_step: int, batch: int) -> None:
+        self.first_step, self.batch = first_step, batch
+
+    def __iter__(self) -> Iterator[list[int]]:
+        step = self.first_step
+        while True:
+            yield list(range(step * self.batch, (step + 1) * self.batch))
+            step += 1
+
+
+def _labelled(image: np.ndarray, lines: Sequence[Any]) -> Labelled:
+    curves = tuple(
+        CurveLabel(
+            points_px=np.asarray(line.points_px, dtype=np.float64),
+            half_width_px=np.asarray(line.half_width_px, dtype=np.float64),
+            contrast=np.asarray(line.contrast, dtype=np.float64),
+            visible=np.asarray(line.visible, dtype=bool),
+        )
+        for line in lines
+    )
+    return Labelled(image=np.asarray(image, dtype=np.float32), curves=curves, noise_fraction=noise_fraction_of(image))
+
+
+def _generator(seed: int, n: int, purpose: int) -> np.random.Generator:
+    return np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, n, purpose])))
+
+
+@lru_cache(maxsize=4)
+def _permutation(seed: int, epoch: int, n: int) -> np.ndarray:
+    return _generator(seed, epoch, 2).permutation(n)
+
+
+def _one_thread(worker: int) -> None:
+    import numba
+
+    torch.set_num_threads(1)
+    numba.set_num_threads(1)

@@ -1,0 +1,239 @@
+"""The training loop, to be read from top to bottom.
+
+Axes: B images of a batch, K orientation bins, (Y, X) image rows and columns, (Yh, Xh) those of the maps.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import platform
+import sys
+import time
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import monai
+import numpy as np
+import torch
+from torch.optim.swa_utils import AveragedModel
+from tqdm import tqdm
+
+from physics.errors import InputError, require
+from render import Dataset
+from train.checkpoint import (
+    CARD_VERSION,
+    METRICS_FILE,
+    load_state,
+    network_of,
+    read_progress,
+    save_model,
+    save_state,
+)
+from train.checkpoint import LoadedModel as LoadedModel
+from train.checkpoint import load_model as load_model
+from train.checkpoint import predict_maps as predict_maps
+from train.dataset import Examples, Source, StoredImages, batches, validation_batch
+from train.loss import loss_parts
+from train.metrics import score_image, summarise, truth_of
+from train.model import chosen_device, computes_in_bf16, infer
+from train.settings import OptimiserSettings, TrainSettings
+from train.trace import trace_lines
+
+
+class TrainingFailed(InputError):
+    """The loss is not a number; the message names the step and the images of the batch."""
+
+
+def train(
+    source: Source, out: Path, settings: TrainSettings, *, validation: Dataset | None = None, resume: str = "auto",
+    progress: bool = True,
+) -> dict[str, Any]:  # fmt: skip
+    """Train a network on `source`, leave it in the folder `out`, and return its card.
+
+    `resume` "auto" goes on from the last checkpoint in `out`, if there is one, along the same loss curve; "false"
+    refuses a folder that holds a run. Raises InputError for a folder that holds another run, and TrainingFailed
+    where the loss is not finite.
+    """
+    settings_device = chosen_device(settings.device)
+    identity = source.identity()
+    reached = _reached(out, settings, identity, resume)
+    precision = settings.precision
+    if precision == "auto":
+        precision = "bf16" if computes_in_bf16(settings_device) else "fp32"
+
+    monai.utils.set_determinism(seed=settings.seed, use_deterministic_algorithms=None)
+    network = network_of(settings).to(settings_device)
+    average = AveragedModel(network, multi_avg_fn=_moving_average(settings.optimiser.ema_decay))
+    optimiser = torch.optim.AdamW(_decayed_groups(network, settings.optimiser), lr=settings.optimiser.learning_rate)
+    examples = Examples(source, settings)
+    examples[0]  # Bad input shows here, before anything is written.
+
+    out.mkdir(parents=True, exist_ok=True)
+    if reached["step"] > 0:
+        load_state(out, network, average, optimiser)
+    log = _Log(out / METRICS_FILE, last_step=reached["step"])
+    step, seconds_before = reached["step"], reached["seconds"]
+    card = _card(settings, identity, precision, network)
+    checkpointed = validated = 0.0
+    started = None
+    running: dict[str, float] = {}
+    gpu = settings_device.type == "cuda"
+    bar = tqdm(unit="step", initial=step, total=settings.max_steps, disable=not progress, file=sys.stderr, desc="train")
+
+    def seconds() -> float:
+        return seconds_before + (0.0 if started is None else time.monotonic() - started)
+
+    def fraction_done() -> float:
+        by_steps = step / settings.max_steps if settings.max_steps else 0.0
+        by_time = seconds() / settings.max_seconds if settings.max_seconds else 0.0
+        return max(by_steps, by_time)
+
+    def checkpoint() -> None:
+        save_state(out, network, average, optimiser, _progress(settings, identity, step, seconds()))
+        save_model(out, average.module.state_dict(), card | {"steps": step, "seconds": round(seconds(), 1)})
+
+    network.train()
+    for images, targets in batches(examples, step, settings, pin_memory=gpu) if fraction_done() < 1 else ():
+        # The clock starts with the first batch: starting the loading processes is not training.
+        started = started or time.monotonic()
+        rate = learning_rate(settings.optimiser, step, fraction_done())
+        for group in optimiser.param_groups:
+            group["lr"] = rate
+        images, targets = images.to(settings_device, non_blocking=gpu), targets.to(settings_device, non_blocking=gpu)
+        with torch.autocast(settings_device.type, torch.bfloat16, enabled=precision == "bf16"):
+            logits = network(images)
+        parts = loss_parts(logits, targets, settings.loss)
+        optimiser.zero_grad(set_to_none=True)
+        parts["loss"].backward()
+        gradient = torch.nn.utils.clip_grad_norm_(network.parameters(), settings.optimiser.clip_norm)
+        if not (torch.isfinite(parts["loss"]) and torch.isfinite(gradient)):
+            numbers = [source.of_example(n) for n in range(step * settings.batch, (step + 1) * settings.batch)]
+            raise TrainingFailed(
+                f"loss must stay finite, got {parts['loss'].item()} (gradient {gradient.item()}) at step {step}, "
+                f"images {numbers}; a smaller optimiser.learning_rate may help"
+            )
+        optimiser.step()
+        average.update_parameters(network)
+        step += 1
+
+        for name, value in parts.items():
+            running[name] = running.get(name, 0.0) + value.item()
+        bar.update()
+        last = fraction_done() >= 1
+        if settings.log_every and (step % settings.log_every == 0 or last):
+            since = (step - 1) % settings.log_every + 1
+            means = {name: round(value / since, 6) for name, value in running.items()}
+            running = {}
+            speed = (step - reached["step"]) * settings.batch / max(seconds() - seconds_before, 1e-9)
+            log.write({"step": step, "seconds": round(seconds(), 2), "learning_rate": rate, **means})
+            bar.set_postfix_str(f"loss {means['loss']:.3f}, {speed:.1f} images/s", refresh=False)
+        due = settings.validation_seconds and seconds() - validated >= settings.validation_seconds
+        if validation is not None and len(validation) and settings.validation_images and (due or last):
+            paused = time.monotonic()
+            card["validation"] = validate(average.module, validation, settings)
+            log.write({"step": step, "seconds": round(seconds(), 2), **card["validation"]})
+            started += time.monotonic() - paused
+            validated = seconds()
+        if last:
+            break
+        if seconds() - checkpointed >= settings.checkpoint_seconds:
+            checkpoint()
+            checkpointed = seconds()
+    bar.close()
+    checkpoint()
+    return card | {"steps": step, "seconds": round(seconds(), 1)}
+
+
+def learning_rate(settings: OptimiserSettings, step: int, fraction_done: float) -> float:
+    """The rate of a step: a linear warm-up times half a cosine from 1 to `final_fraction` over the run."""
+    warm = min(1.0, (step + 1) / (settings.warmup_steps + 1))
+    cosine = 0.5 * (1 + math.cos(math.pi * min(1.0, fraction_done)))
+    return settings.learning_rate * warm * (settings.final_fraction + (1 - settings.final_fraction) * cosine)
+
+
+def validate(network: torch.nn.Module, dataset: Dataset, settings: TrainSettings) -> dict[str, Any]:
+    """Loss on the middles of the first validation images, and curve metrics of tracing them whole."""
+    numbers = range(min(settings.validation_images, len(dataset)))
+    source = StoredImages(dataset, settings.seed)
+    device = next(network.parameters()).device
+    was_training = network.training
+    network.eval()
+    losses, scores = [], []
+    with torch.no_grad():
+        for number in numbers:
+            images, targets = validation_batch(source, [number], settings)
+            losses.append(loss_parts(network(images.to(device)), targets.to(device), settings.loss)["loss"].item())
+            lines = trace_lines(infer(network, dataset.image(number)))
+            scores.append(score_image(lines, truth_of(dataset.lines(number), dataset.shape), dataset.shape))
+    network.train(was_training)
+    summary = summarise(scores, bootstrap=0)
+    kept = ("instance_f1", "crossings_resolved", "completeness", "correctness", "centreline_f1")
+    return {"val_loss": round(float(np.mean(losses)), 6), "val_images": len(scores)} | {
+        f"val_{name}": summary.get(name) for name in kept
+    }
+
+
+def _reached(out: Path, settings: TrainSettings, identity: dict[str, Any], resume: str) -> dict[str, Any]:
+    """Step and seconds that the run in `out` has reached; refuses a folder that this run must not touch."""
+    require(resume in ("auto", "true", "false"), "resume", "be auto, true or false", resume)
+    require(not out.exists() or out.is_dir(), "out", "be a folder or not exist", out)
+    found = read_progress(out) if out.is_dir() else None
+    if found is None:
+        require(resume != "true", "out", "hold a run to resume", out)
+        foreign = sorted(p.name for p in out.iterdir() if p.name != METRICS_FILE) if out.is_dir() else []
+        require(not foreign, "out", "be empty or a training run", f"{out} with {foreign[0] if foreign else ''}")
+        return {"step": 0, "seconds": 0.0}
+    require(resume != "false", "out", "not hold a run already", out, "give another folder, or resume=auto")
+    require(found["run"] == settings.run_hash(), "out", "hold a run of the same configuration", f"another one in {out}",
+            "give another folder")  # fmt: skip
+    require(found["data"] == identity["sha256"], "data", "be what the run began with", "other data", "give another out")
+    return found
+
+
+def _progress(settings: TrainSettings, identity: dict[str, Any], step: int, seconds: float) -> dict[str, Any]:
+    return {"step": step, "seconds": seconds, "run": settings.run_hash(), "data": identity["sha256"]}
+
+
+def _moving_average(decay: float) -> Callable[..., None]:
+    """An exponential average that forgets the beginning: decay (1 + n) / (10 + n) until that exceeds `decay`."""
+
+    @torch.no_grad()
+    def update(averaged: list[torch.Tensor], current: list[torch.Tensor], n: torch.Tensor | int) -> None:
+        torch._foreach_lerp_(averaged, current, 1 - min(decay, (1 + int(n)) / (10 + int(n))))
+
+    return update
+
+
+def _decayed_groups(network: torch.nn.Module, settings: OptimiserSettings) -> list[dict[str, Any]]:
+    """Weight decay acts on kernels, not on biases and norms."""
+    kernels = [p for p in network.parameters() if p.ndim > 1]
+    others = [p for p in network.parameters() if p.ndim <= 1]
+    return [{"params": kernels, "weight_decay": settings.weight_decay}, {"params": others, "weight_decay": 0.0}]
+
+
+def _card(settings: TrainSettings, identity: dict[str, Any], precision: str, network: torch.nn.Module) -> dict[str, Any]:
+    return {
+        "version": CARD_VERSION,
+        "settings": settings.to_dict(),
+        "data": identity,
+        "precision": precision,
+        "parameters": sum(p.numel() for p in network.parameters()),
+        "versions": {"python": platform.python_version()} | {n: version(n) for n in ("gdotb", "torch", "monai", "numpy")},
+    }
+
+
+class _Log:
+    """metrics.jsonl: appended line by line; lines beyond the checkpoint that a run resumes from are dropped."""
+
+    def __init__(self, path: Path, last_step: int) -> None:
+        self.path = path
+        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+        kept = [line for line in lines if line and json.loads(line)["step"] <= last_step]
+        path.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
+
+    def write(self, values: dict[str, Any]) -> None:
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(values) + "\n")

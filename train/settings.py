@@ -1,0 +1,166 @@
+"""What a training run is told: frozen values built from a configuration."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from physics.errors import require
+from train.augment import AugmentSettings
+from train.geometry import ViewSettings
+from train.model import NetworkSettings
+from train.targets import TargetSettings
+
+Noun = TypeVar("Noun")
+
+# What may differ between a run and its resumption without making it another run.
+NOT_PART_OF_A_RUN = ("max_steps", "max_seconds", "checkpoint_seconds", "workers", "device", "log_every")
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimiserSettings:
+    """AdamW (Loshchilov & Hutter 2019), warmed up linearly, then a cosine down to `final_fraction` of the rate."""
+
+    learning_rate: float = 2e-3
+    warmup_steps: int = 50
+    final_fraction: float = 0.02
+    weight_decay: float = 0.01
+    clip_norm: float = 1.0
+    ema_decay: float = 0.998
+
+    def __post_init__(self) -> None:
+        for name in ("learning_rate", "clip_norm"):
+            require(getattr(self, name) > 0, f"optimiser.{name}", "be > 0", getattr(self, name))
+        require(self.warmup_steps >= 0, "optimiser.warmup_steps", "be >= 0", self.warmup_steps)
+        require(0 <= self.final_fraction <= 1, "optimiser.final_fraction", "lie in [0, 1]", self.final_fraction)
+        require(0 <= self.ema_decay < 1, "optimiser.ema_decay", "lie in [0, 1)", self.ema_decay)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LossSettings:
+    """Weights of the parts of the loss; `positive` and `crossing` weigh pixels (1 + positive y + crossing)."""
+
+    lift: float = 1.0
+    lift_dice: float = 0.5
+    mask: float = 0.3
+    centreline: float = 0.5
+    ends: float = 0.3
+    half_width: float = 0.1
+    positive: float = 4.0
+    crossing: float = 8.0
+    end_positive: float = 20.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class StreamSettings:
+    """Scenes rendered while training: `lanes` independent streams (workers must divide them).
+
+    Each batch of a lane brings `fresh` new scenes and draws from the last `pool` ones.
+    """
+
+    lanes: int = 4
+    fresh: int = 1
+    pool: int = 48
+
+    def __post_init__(self) -> None:
+        for name in ("lanes", "fresh", "pool"):
+            require(getattr(self, name) >= 1, f"stream.{name}", "be >= 1", getattr(self, name))
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainSettings:
+    """One training run. It ends after `max_steps` batches or `max_seconds` of training, whichever comes first.
+
+    `precision` is "bf16" (autocast), "fp32", or "auto": bf16 where the processor computes in it.
+    `validation_images` of the val split are looked at every `validation_seconds`; 0 switches that off.
+    """
+
+    seed: int = 0
+    batch: int = 8
+    max_steps: int | None = None
+    max_seconds: float | None = 360.0
+    workers: int = 1
+    device: str = "auto"
+    precision: str = "auto"
+    log_every: int = 20
+    checkpoint_seconds: float = 60.0
+    validation_seconds: float = 120.0
+    validation_images: int = 16
+    network: NetworkSettings = field(default_factory=NetworkSettings)
+    targets: TargetSettings = field(default_factory=TargetSettings)
+    view: ViewSettings = field(default_factory=ViewSettings)
+    augment: AugmentSettings = field(default_factory=AugmentSettings)
+    optimiser: OptimiserSettings = field(default_factory=OptimiserSettings)
+    loss: LossSettings = field(default_factory=LossSettings)
+    stream: StreamSettings = field(default_factory=StreamSettings)
+
+    def __post_init__(self) -> None:
+        require(self.batch >= 1, "batch", "be >= 1", self.batch)
+        require(self.seed >= 0, "seed", "be >= 0", self.seed)
+        require(self.workers >= 0, "workers", "be >= 0", self.workers)
+        bounded = self.max_steps is not None or self.max_seconds is not None
+        require(bounded, "max_steps or max_seconds", "be given", "neither")
+        for name in ("max_steps", "max_seconds"):
+            value = getattr(self, name)
+            require(value is None or value > 0, name, "be > 0", value)
+        require(self.precision in ("auto", "bf16", "fp32"), "precision", "be auto, bf16 or fp32", self.precision)
+        require(self.device in ("auto", "cpu", "cuda"), "device", "be auto, cpu or cuda", self.device)
+        for name in ("log_every", "validation_images"):
+            require(getattr(self, name) >= 0, name, "be >= 0", getattr(self, name))
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> TrainSettings:
+        """Build the settings; raises InputError for an unknown key or a value of the wrong type or out of range."""
+        return build(cls, values, "")
+
+    def to_dict(self) -> dict[str, Any]:
+        return json.loads(json.dumps(dataclasses.asdict(self)))
+
+    def run_hash(self) -> str:
+        """SHA-256 of all settings that make this run what it is."""
+        kept = {k: v for k, v in self.to_dict().items() if k not in NOT_PART_OF_A_RUN}
+        return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
+
+
+def build(noun: type[Noun], values: Mapping[str, Any], where: str) -> Noun:
+    """A frozen dataclass, and those inside it, from plain values.
+
+    Raises InputError naming the dotted field for an unknown key or a value of the wrong type.
+    """
+    require(isinstance(values, Mapping), where or "settings", "be a mapping", repr(values))
+    hints = typing.get_type_hints(noun)
+    unknown = sorted(set(values) - set(hints))
+    prefix = f"{where}." if where else ""
+    require(not unknown, f"{prefix}{unknown[0]}" if unknown else "", f"be one of {', '.join(hints)}", "an unknown key")
+    return noun(**{name: _typed(hints[name], value, f"{prefix}{name}") for name, value in values.items()})
+
+
+def _typed(hint: Any, value: Any, where: str) -> Any:
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if dataclasses.is_dataclass(hint):
+        return build(hint, value, where)
+    if origin in (types.UnionType, typing.Union):
+        if value is None and type(None) in arguments:
+            return None
+        return _typed(next(a for a in arguments if a is not type(None)), value, where)
+    if origin is tuple:
+        require(isinstance(value, list | tuple), where, "be a list", repr(value))
+        if Ellipsis not in arguments:
+            require(len(value) == len(arguments), where, f"have {len(arguments)} values", list(value))
+        return tuple(_typed(arguments[0], v, where) for v in value)
+    if hint is bool:
+        require(isinstance(value, bool), where, "be true or false", repr(value))
+        return value
+    if hint in (int, float):
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        require(number and value == value, where, "be a number", repr(value))
+        require(hint is float or value == int(value), where, "be a whole number", value)
+        return hint(value)
+    require(isinstance(value, str), where, "be text", repr(value))
+    return value
