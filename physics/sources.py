@@ -231,12 +231,17 @@ def wave(s: np.ndarray, amplitude_nm: ArrayLike) -> np.ndarray:
 def between_faces(points_nm: np.ndarray, faces: Faces) -> list[np.ndarray]:
     """The parts (K', 3) of a polyline that lie in the foil, cut where its segments meet a face.
 
-    A segment may cross each face once; vertices closer than SHORTEST_SEGMENT_NM to a cut are dropped.
+    A segment may cross each face once; vertices closer than SHORTEST_SEGMENT_NM to a cut are dropped. A closed
+    loop that is cut keeps no trace of where it began.
     """
     with_cuts = _with_cuts(points_nm, _crossings(points_nm, faces))
     middles = (with_cuts[1:] + with_cuts[:-1]) / 2
     entrance_nm, exit_nm = faces(middles[:, 0], middles[:, 1])
     inside = (middles[:, 2] <= entrance_nm + FACE_TOLERANCE_NM) & (middles[:, 2] >= exit_nm - FACE_TOLERANCE_NM)
+    if inside[0] and inside[-1] and not inside.all() and np.array_equal(points_nm[0], points_nm[-1]):
+        first = int(np.argmin(inside))
+        with_cuts = np.concatenate([with_cuts[first:-1], with_cuts[: first + 1]])
+        inside = np.roll(inside, -first)
     changes = np.flatnonzero(np.diff(np.concatenate([[False], inside, [False]]).astype(np.int8)))
     spaced = (_spaced(with_cuts[start : stop + 1]) for start, stop in zip(changes[::2], changes[1::2]))
     return [piece for piece in spaced if piece is not None]
@@ -338,7 +343,7 @@ def _spaced(piece: np.ndarray) -> np.ndarray | None:
     """A cut piece without vertices that crowd its two ends; None if nothing is left of it."""
     near_start = np.linalg.norm(piece - piece[0], axis=1) < SHORTEST_SEGMENT_NM
     near_end = np.linalg.norm(piece - piece[-1], axis=1) < SHORTEST_SEGMENT_NM
-    if near_start[-1]:
+    if near_start.all() or (near_start[-1] and not np.array_equal(piece[0], piece[-1])):
         return None
     keep = ~(near_start | near_end)
     keep[0] = keep[-1] = True

@@ -41,6 +41,8 @@ STEEPEST_PLANE_DEG, FLATTEST_PLANE_DEG = 82.0, 9.0  # beyond the first a plane i
 NARROWEST_STRIP_PX = 40.0
 SHORTEST_LINE_PX = 8.0
 WAVE_MODES = 7
+OPEN_ANGLE_DEG = 30.0
+CROSSING_ANGLE_DEG = 20.0
 MOST_DRAWS = 200
 DENSITY_TRIES = 400
 
@@ -125,7 +127,7 @@ def draw_mixture(config: Mixture, specimen: Specimen, rng: np.random.Generator) 
 
 
 def crossing_pairs(lines: list[Dislocation], specimen: Specimen) -> int:
-    """How many pairs of lines cross inside the field, in projection."""
+    """How many pairs of lines cross inside the field, in projection, by CROSSING_ANGLE_DEG at least."""
     pairs = 0
     for i in range(len(lines)):
         for j in range(i):
@@ -186,7 +188,7 @@ def _pile_up(source: PileUps, specimen: Specimen, system: SlipSystem, centre_nm:
     tightening = source.tightening.draw(rng)
     positions_nm = (tightening * pile_up_positions(count) + (1 - tightening) * np.linspace(0, 1, count)) * length_nm
     plane = _glide_plane(specimen, system, centre_nm, rng)
-    shapes = _shapes(source, _chord_nm(plane, specimen), positions_nm, toward, rng)
+    shapes = _shapes(source, plane, _chord_nm(plane, specimen), positions_nm, toward, rng)
     return pile_up(plane, specimen.faces, positions_nm=toward * (length_nm / 2 - positions_nm), shapes=shapes,
                    step_nm=specimen.step_nm, reach_nm=specimen.reach_nm + length_nm)  # fmt: skip
 
@@ -197,7 +199,7 @@ def _bow_outs(source: BowOuts, specimen: Specimen, system: SlipSystem, centre_nm
     positions_nm = np.concatenate([[0.0], np.cumsum(spacing_nm * (0.35 + rng.exponential(0.65, count - 1)))])
     toward, plane_spread_nm = rng.choice([-1.0, 1.0]), source.plane_spread_nm.draw(rng)
     plane = _glide_plane(specimen, system, centre_nm, rng)
-    shapes = _shapes(source, _chord_nm(plane, specimen), positions_nm, toward, rng)
+    shapes = _shapes(source, plane, _chord_nm(plane, specimen), positions_nm, toward, rng)
     lines: list[Dislocation] = []
     for along_nm, shape in zip(toward * (positions_nm.mean() - positions_nm), shapes):
         on = plane.shifted(rng.normal(0, plane_spread_nm)) if plane_spread_nm else plane
@@ -207,8 +209,9 @@ def _bow_outs(source: BowOuts, specimen: Specimen, system: SlipSystem, centre_nm
 
 
 def _shapes(
-    source: PileUps | BowOuts, chord_nm: float, positions_nm: np.ndarray, toward: float, rng: np.random.Generator
-) -> list[LineShape]:
+    source: PileUps | BowOuts, plane: GlidePlane, chord_nm: float, positions_nm: np.ndarray, toward: float,
+    rng: np.random.Generator,
+) -> list[LineShape]:  # fmt: skip
     """Shapes of like lines on one plane: alike as far as they stand close, so that none crosses its neighbour.
 
     Each line's own share of chord angle, sag and waviness is held to a fraction of the gap to its neighbours; those
@@ -216,7 +219,9 @@ def _shapes(
     """
     gaps_nm = np.diff(positions_nm, prepend=-np.inf, append=np.inf)
     room_nm = np.minimum(np.minimum(gaps_nm[:-1], gaps_nm[1:]), chord_nm)
-    chord_deg = float(np.clip(source.chord_deg.draw(rng), -60, 60))
+    # Projected, the lines stay OPEN_ANGLE_DEG off the slip trace: else a steep plane shows them as one.
+    limit_deg = min(60.0, math.degrees(math.atan(plane.normal_image[2] / math.tan(math.radians(OPEN_ANGLE_DEG)))))
+    chord_deg = float(np.clip(source.chord_deg.draw(rng), -limit_deg, limit_deg))
     spread_deg, sag_nm = source.chord_spread_deg.draw(rng), source.sag_fraction.draw(rng) * chord_nm
     common_nm = _wave_nm(source.wave_fraction, chord_nm, rng)
     shapes = []
@@ -387,13 +392,14 @@ def _matters(line: Dislocation, specimen: Specimen) -> bool:
 
 
 def _cross(first: np.ndarray, second: np.ndarray, half_field_nm: np.ndarray) -> bool:
-    """Whether two curves (K, 2) cross inside the field."""
+    """Whether two curves (K, 2) cross inside the field by CROSSING_ANGLE_DEG at least."""
     p, r = first[:-1, None], np.diff(first, axis=0)[:, None]
     q, s = second[None, :-1], np.diff(second, axis=0)[None]
     turn = r[..., 0] * s[..., 1] - r[..., 1] * s[..., 0]
     with np.errstate(divide="ignore", invalid="ignore"):
         t = ((q - p)[..., 0] * s[..., 1] - (q - p)[..., 1] * s[..., 0]) / turn
         u = ((q - p)[..., 0] * r[..., 1] - (q - p)[..., 1] * r[..., 0]) / turn
-    hit = (t >= 0) & (t <= 1) & (u >= 0) & (u <= 1)
+        sine = np.abs(turn) / (np.linalg.norm(r, axis=-1) * np.linalg.norm(s, axis=-1))
+    hit = (t >= 0) & (t <= 1) & (u >= 0) & (u <= 1) & (sine >= math.sin(math.radians(CROSSING_ANGLE_DEG)))
     where = (p + t[..., None] * r)[hit]
     return bool((np.abs(where) < half_field_nm).all(axis=1).any())

@@ -16,14 +16,20 @@ import numpy as np
 
 from physics.beam import BeamCondition, image_from_crystal
 from physics.crystal import Crystal
+from physics.dislocation import Dislocation
 from physics.errors import InputError, require
 from physics.foil import Foil
+from physics.material import material_names
+from physics.network import FieldTooWide
 from render.conditions import condition_of_series, draw_beam, draw_detector, draw_foil, normal_uvw_of
+from render.detector import Detector
+from render.draw import Fixed
 from render.mixture import Specimen, draw_mixture
 from render.sample_config import FileScene, NetworkScene, SampleConfig
 from render.scene import Scene
 
 DETECTOR_STREAM = 1
+MOST_CONDITIONS, MOST_CONDITIONS_FIXED_FIELD = 300, 20
 
 
 def sample(config: SampleConfig | Mapping[str, Any], seed: int, index: int = 0) -> Scene:
@@ -62,23 +68,60 @@ def under_condition(scene: Scene, beam: BeamCondition) -> Scene:
 
 
 def _draw_scene(config: SampleConfig, rng: np.random.Generator) -> Scene:
-    crystal = Crystal.from_material(config.material.draw(rng))
+    if not isinstance(config.scene, NetworkScene):
+        crystal = Crystal.from_material(config.material.draw(rng))
+        parts = _draw_condition(config, crystal, rng)
+        return _scene(config, crystal, *parts, draw_mixture(config.scene, parts[-1], rng))
+    from render.network_view import draw_view
+
+    crystal = Crystal.from_material(_network_material(config, config.scene, rng))
+    for attempt in range(MOST_CONDITIONS):
+        parts = _draw_condition(config, crystal, rng)
+        try:
+            return _scene(config, crystal, *parts, draw_view(config.scene, parts[-1], rng))
+        except FieldTooWide:
+            # A drawn pixel, thickness or tilt may not fit the box; a fixed field never will.
+            if isinstance(config.pixel_nm, Fixed) and attempt + 1 >= MOST_CONDITIONS_FIXED_FIELD:
+                raise
+            if attempt + 1 == MOST_CONDITIONS:
+                raise
+    raise AssertionError("unreachable")
+
+
+def _draw_condition(
+    config: SampleConfig, crystal: Crystal, rng: np.random.Generator
+) -> tuple[BeamCondition, Foil, Detector, Specimen]:
     beam = draw_beam(config.beam, crystal, rng)
     pixel_nm = float(config.pixel_nm.draw(rng))
     foil = draw_foil(config.foil, crystal, beam, config.shape, pixel_nm, rng)
     detector = draw_detector(config.detector, rng)
-    specimen = Specimen.of(crystal, foil, beam, config.shape, pixel_nm)
-    if isinstance(config.scene, NetworkScene):
-        from render.network_view import draw_view
+    return beam, foil, detector, Specimen.of(crystal, foil, beam, config.shape, pixel_nm)
 
-        lines = draw_view(config.scene, specimen, rng)
-    else:
-        lines = draw_mixture(config.scene, specimen, rng)
+
+def _scene(
+    config: SampleConfig, crystal: Crystal, beam: BeamCondition, foil: Foil, detector: Detector, specimen: Specimen,
+    lines: tuple[Dislocation, ...],
+) -> Scene:  # fmt: skip
     return Scene(
         crystal=crystal, foil=foil, beam=beam, dislocations=lines, detector=detector, shape=config.shape,
-        pixel_nm=pixel_nm, visible_contrast=config.visible_contrast, slice_nm=config.slice_nm,
+        pixel_nm=specimen.pixel_nm, visible_contrast=config.visible_contrast, slice_nm=config.slice_nm,
         core_nm=config.core_nm, foil_renderer=config.foil_renderer,
     )  # fmt: skip
+
+
+def _network_material(config: SampleConfig, scene: NetworkScene, rng: np.random.Generator) -> str:
+    """The material of a network: the fixed one, or one of those to choose from that its Burgers vectors fit."""
+    from render.network_view import materials_that_fit
+
+    if isinstance(config.material, Fixed):
+        return config.material.value
+    offered = tuple(dict.fromkeys(config.material.values()))
+    fitting = materials_that_fit(scene, offered)
+    if not fitting:
+        known = materials_that_fit(scene, material_names())
+        raise InputError(f"material must be the network's, got one of {', '.join(offered)}; "
+                         f"the Burgers vectors of {scene.file} fit {', '.join(known) or 'none known: check scene.burgers_nm'}")  # fmt: skip
+    return fitting[int(rng.integers(len(fitting)))]
 
 
 def _turned_foil(scene: Scene, turn: np.ndarray) -> Foil:
