@@ -1,0 +1,399 @@
+"""Columns tile by tile: the field in boxes within boxes, then the two beams down all columns of a tile at once.
+
+Layers of absolute z, one thickness for all tiles, are passed by a fourth-order Magnus step built from d(g.u)/dd
+in the middle of a layer and of its two neighbours. Where a line is near, a face cuts a layer or a fault crosses
+it, the piece of a column in that layer is passed in panels with two Gauss points instead (`slicing`).
+
+Nothing depends on the number of threads: tiles are fixed by the columns, and one thread does a tile. Lengths
+in a tile are relative to its centre.
+
+Axes: S segments, F faults, C columns of a tile, K its layers (the first and last lie outside the foil), N panels.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numba
+import numpy as np
+
+from physics.contrast.slicing import GAUSS_OFFSET, panel_count, step_matrix
+from physics.strain.boxes import (
+    MINIMUM_HALF_NM, NODE_COUNT, ORDER, PACKED, add_plane, add_points, column_polynomials, far_distance_nm, hand_down,
+    lower_to_distance_sq, node_positions, pack, packed_distance_sq,
+)  # fmt: skip
+from physics.strain.isotropic import CORE_SQ
+
+# A box whose near segments times its voxels fall below LEAF_WORK is not divided further, nor one of fewer
+# columns and layers than these: shorter loops cost more than the segments they spare.
+LEAF_WORK = 16384
+LEAF_COLUMNS = 64
+LEAF_LAYERS = 8
+DEEPEST = 24
+# Farther from a line than this many layer thicknesses, a layer's neighbours tell enough of its inside.
+SMOOTH_LAYERS = 6.0
+
+_ZERO, _ONE = np.float32(0.0), np.float32(1.0)
+
+
+@numba.njit(cache=True, error_model="numpy", parallel=True)
+def tile_intensities(
+    rows, columns, first, layers, top_nm, layer_nm, boxes, values, near, near_count, strength, tolerance, beam,
+    fault_z, fault_phase, intensity,
+):  # fmt: skip
+    """Fill `intensity` (P, 2) with BF and DF of `columns` (P, 5: x, y, entrance, exit, s), tile by tile.
+
+    Columns first[i] to first[i + 1], in Morton order, are tile i. `layers` (B, 2) are its first and last layer
+    (end excluded); layer k lies between top_nm - k layer_nm and top_nm - (k + 1) layer_nm.
+    """
+    for i in numba.prange(len(boxes)):
+        own = columns[first[i] : first[i + 1]].copy()
+        own[:, 0] -= boxes[i, 0]
+        own[:, 1] -= boxes[i, 1]
+        own[:, 2] -= boxes[i, 2]
+        own[:, 3] -= boxes[i, 2]
+        # Upper face of layer K = 0, which lies above the foil.
+        top = top_nm - (layers[i, 0] - 1) * layer_nm - boxes[i, 2]
+        packed = np.empty((near_count[i], PACKED), np.float32)
+        for k in range(near_count[i]):
+            pack(rows[near[i, k]], boxes[i, 0], boxes[i, 1], boxes[i, 2], packed[k])
+        own_fault_z = fault_z[:, first[i] : first[i + 1]] - boxes[i, 2]
+        beta, entries, panels, crossed = _tile_field(
+            packed, len(rows), own, layers[i, 1] - layers[i, 0] + 2, top, layer_nm, boxes[i], values[i], strength,
+            tolerance, own_fault_z,
+        )  # fmt: skip
+        _integrate(beta, entries, panels, crossed, own, top, layer_nm, beam, fault_phase, intensity[first[i] : first[i + 1]])
+
+
+@numba.njit(cache=True, error_model="numpy")
+def _tile_field(packed, all_rows, columns, depth, top, layer_nm, tile_box, root_values, strength, tolerance, fault_z):
+    """d(g.u)/dd (K, C) in the middles of the layers, and the panels of the pieces that need them.
+
+    Entries (E, 4) are such pieces: layer, column, first panel, number of panels. Panels (N, 3) are a length and
+    the field at the two Gauss points; crossed (N,) is the fault at a panel's lower end, -1 where there is none.
+    """
+    count = len(columns)
+    x, y = columns[:, 0].astype(np.float32), columns[:, 1].astype(np.float32)
+    beta = np.zeros((depth, count), np.float32)
+    cut = _cut_layers(columns, depth, top, layer_nm, fault_z)
+    entries, entry_count = np.empty((256, 4), np.int32), 0
+    panels, heights = np.empty((1024, 3), np.float32), np.empty(1024, np.float32)
+    crossed, panel_total = np.empty(1024, np.int16), 0
+    core_sq = packed[0, 13] if len(packed) else _ONE
+    smooth = SMOOTH_LAYERS * layer_nm
+
+    stack = np.empty((DEEPEST * 8, 5), np.int64)
+    stack[0] = np.array([0, 0, count, 0, depth])
+    height = 1
+    boxes = np.empty((DEEPEST, 6))
+    values = np.empty((DEEPEST, NODE_COUNT), np.float32)
+    near = np.empty((DEEPEST, len(packed)), np.int32)
+    near_count = np.zeros(DEEPEST, np.int64)
+    nodes = np.empty((3, NODE_COUNT), np.float32)
+    plane, nearest_sq = np.empty(count, np.float32), np.empty(count, np.float32)
+    powers = np.empty((ORDER, count), np.float32)
+    close = np.empty(len(packed), np.int32)
+    while height > 0:
+        height -= 1
+        level, c0, c1, k0, k1 = stack[height]
+        box = boxes[level]
+        if level == 0:
+            box[:] = tile_box
+            box[:3] = 0.0
+            values[0] = root_values
+            near_count[0] = len(packed)
+            near[0] = np.arange(len(packed))
+        else:
+            _bound(x[c0:c1], 0, box)
+            _bound(y[c0:c1], 1, box)
+            box[2], box[5] = top - (k0 + k1) / 2 * layer_nm, (k1 - k0) / 2 * layer_nm
+            hand_down(values[level - 1], boxes[level - 1], box, values[level])
+            reach = max(
+                far_distance_nm(_half_diagonal(box), strength, tolerance), _half_diagonal(box) + smooth
+            )
+            left = 0
+            made = False
+            for j in range(near_count[level - 1]):
+                k = near[level - 1, j]
+                if packed_distance_sq(packed[k], box[0], box[1], box[2]) < reach * reach:
+                    near[level, left] = k
+                    left += 1
+                    continue
+                if not made:
+                    node_positions(box, nodes)
+                    made = True
+                add_points(packed[k], nodes[0], nodes[1], nodes[2], values[level])
+            near_count[level] = left
+        width_xy, width_z = 2 * max(box[3], box[4]), 2 * box[5]
+        split_columns, split_layers = c1 - c0 > LEAF_COLUMNS, k1 - k0 > LEAF_LAYERS
+        if split_columns and split_layers:
+            split_columns, split_layers = width_z < 1.4 * width_xy, width_xy < 1.4 * width_z
+        work = near_count[level] * (c1 - c0) * (k1 - k0)
+        if work > LEAF_WORK and level + 1 < DEEPEST and (split_columns or split_layers):
+            parts_c, parts_k = 4 if split_columns else 1, 2 if split_layers else 1
+            for a in range(parts_c):
+                for b in range(parts_k):
+                    item = stack[height]
+                    item[0] = level + 1
+                    item[1], item[2] = c0 + (c1 - c0) * a // parts_c, c0 + (c1 - c0) * (a + 1) // parts_c
+                    item[3], item[4] = k0 + (k1 - k0) * b // parts_k, k0 + (k1 - k0) * (b + 1) // parts_k
+                    height += 1
+            continue
+
+        if all_rows > 0:
+            far = powers[:, : c1 - c0]
+            column_polynomials(values[level], box, x[c0:c1], y[c0:c1], far)
+        close_count = 0
+        for j in range(near_count[level]):
+            k = near[level, j]
+            if packed_distance_sq(packed[k], box[0], box[1], box[2]) < (_half_diagonal(box) + smooth) ** 2:
+                close[close_count] = k
+                close_count += 1
+        leaf_first = panel_total
+        leaf_entries = entry_count
+        for k in range(k0, k1):
+            z = top - (k + 0.5) * layer_nm
+            if all_rows > 0:
+                total = beta[k, c0:c1]
+                _horner(far, np.float32((z - box[2]) / box[5]), total)
+                for j in range(near_count[level]):
+                    add_plane(packed[near[level, j]], x[c0:c1], y[c0:c1], np.float32(z), total)
+            if k == 0 or k == depth - 1 or not (cut[k] or close_count):
+                continue
+            distance_sq = nearest_sq[: c1 - c0]
+            for c in range(c1 - c0):
+                distance_sq[c] = np.float32(1e30)
+            for j in range(close_count):
+                lower_to_distance_sq(packed[close[j]], x[c0:c1], y[c0:c1], np.float32(z), distance_sq)
+            upper, lower = z + layer_nm / 2, z - layer_nm / 2
+            for c in range(c0, c1):
+                near_line = distance_sq[c - c0] < smooth * smooth
+                if not near_line and not (cut[k] and _is_cut(columns[c], upper, lower, fault_z[:, c])):
+                    continue
+                if entry_count == len(entries):
+                    entries = np.concatenate((entries, np.empty_like(entries)))
+                need = (len(fault_z) + 1) * (panel_count(layer_nm, 0.0, core_sq) + 1)
+                while panel_total + need > len(panels):
+                    panels = np.concatenate((panels, np.empty_like(panels)))
+                    heights = np.concatenate((heights, np.empty_like(heights)))
+                    crossed = np.concatenate((crossed, np.empty_like(crossed)))
+                made_panels = _cut_into_panels(
+                    columns[c], upper, lower, fault_z[:, c], distance_sq[c - c0], core_sq, panels[panel_total:],
+                    heights[panel_total:], crossed[panel_total:],
+                )  # fmt: skip
+                entries[entry_count, 0], entries[entry_count, 1] = k, c
+                entries[entry_count, 2], entries[entry_count, 3] = panel_total, made_panels
+                entry_count += 1
+                panel_total += made_panels
+        if panel_total > leaf_first:
+            _panel_field(
+                packed, near[level, : near_count[level]], far, c0, box, x, y, entries[leaf_entries:entry_count],
+                leaf_first, heights, panels, panel_total, all_rows,
+            )  # fmt: skip
+    return beta, entries[:entry_count], panels[:panel_total], crossed[:panel_total]
+
+
+@numba.njit(cache=True, error_model="numpy")
+def _half_diagonal(box):
+    return math.sqrt(box[3] * box[3] + box[4] * box[4] + box[5] * box[5])
+
+
+@numba.njit(cache=True, error_model="numpy")
+def _bound(x, axis, box):
+    low, high = x.min(), x.max()
+    box[axis] = 0.5 * (low + high)
+    box[axis + 3] = max(0.5 * (high - low), MINIMUM_HALF_NM)
+
+
+@numba.njit(cache=True, error_model="numpy")
+def _horner(coefficients, x, total):
+    for i in range(total.size):
+        value = coefficients[ORDER - 1, i]
+        for power in range(ORDER - 1):
+            value = value * x + coefficients[ORDER - 2 - power, i]
+        total[i] = value
+
+
+@numba.njit(cache=True, error_model="numpy")
+def _cut_layers(columns, depth, top, layer_nm, fault_z):
+    """Whether a layer (K,) is not whole in every column or holds a fault."""
+    cut = np.zeros(depth, np.bool_)
+    for c in range(len(columns)):
+        begin = (top - columns[c, 2]) / layer_nm
+        end = (top - columns[c, 3]) / layer_nm
+        for k in range(min(depth, int(math.ceil(begin - 1e-6)))):
+            cut[k] = True
+        for k in range(max(0, int(math.floor(end + 1e-6))), depth):
+            cut[k] = True
+        for f in range(len(fault_z)):
+            place = (top - fault_z[f, c]) / layer_nm
+            if place >= 0 and place < depth:
+                cut[int(place)] = True
+    return cut
+
+
+@numba.njit(cache=True, error_model="numpy")
+def _whole(entrance, exit_, upper, lower):
+    """Whether a layer lies wholly inside a column; a millionth of it may stand out."""
+    slack = 1e-6 * (upper - lower)
+    return entrance >= upper - slack and exit_ <= lower + slack
+
+
+@numba.njit(cache=True, error_model="numpy")
+def _is_cut(column, upper, lower, fault_z):
+    """Whether a face or a fault lies inside a layer of a column."""
+    entrance, exit_ = column[2], column[3]
+    if not entrance > exit_ or entrance <= lower or exit_ >= upper:
+        return False
+    if not _whole(entrance, exit_, upper, lower):
+        return True
+    for f in range(len(fault_z)):
+        if fault_z[f] <= upper and fault_z[f] > lower:
+            return True
+    return False
+
+
+@numba.njit(cache=True, error_model="numpy")
+def _cut_into_panels(column, upper, lower, fault_z, distance_sq, core_sq, panels, heights, crossed):
+    """Panels of the piece of a column between two heights, downward; returns their number."""
+    top, bottom = upper, lower
+    if not _whole(column[2], column[3], upper, lower):
+        top, bottom = min(upper, column[2]), max(lower, column[3])
+    total = 0
+    if not top > bottom:
+        return total
+    last_z, last_f = np.inf, -1
+    while True:
+        # The next fault downward; of two at one height the one of lower number comes first.
+        low, fault = bottom, -1
+        for f in range(len(fault_z)):
+            z = fault_z[f]
+            passed = z > last_z or (z == last_z and f <= last_f)
+            if not passed and z <= upper and z > lower and z < column[2] and z > column[3] and (fault < 0 or z > low):
+                low, fault = z, f
+        length = top - low
+        pieces = panel_count(length, distance_sq, core_sq) if length > 0 else (1 if fault >= 0 else 0)
+        for i in range(pieces):
+            panels[total, 0] = length / pieces
+            heights[total] = top - (i + 0.5) * length / pieces
+            crossed[total] = -1
+            total += 1
+        if fault < 0:
+            return total
+        crossed[total - 1] = fault
+        last_z, last_f, top = low, fault, low
+
+
+@numba.njit(cache=True, error_model="numpy")
+def _panel_field(packed, near, far, c0, box, x, y, entries, first, heights, panels, last, all_rows):
+    """Fill in the field at the Gauss points of a box's panels."""
+    points = 2 * (last - first)
+    px, py, pz = np.empty(points, np.float32), np.empty(points, np.float32), np.empty(points, np.float32)
+    total = np.zeros(points, np.float32)
+    for e in range(len(entries)):
+        c = entries[e, 1]
+        for n in range(entries[e, 2], entries[e, 2] + entries[e, 3]):
+            for j in range(2):
+                i = 2 * (n - first) + j
+                px[i], py[i] = x[c], y[c]
+                pz[i] = heights[n] + (1 - 2 * j) * GAUSS_OFFSET * panels[n, 0]
+                if all_rows > 0:
+                    at = np.float32((pz[i] - box[2]) / box[5])
+                    value = far[ORDER - 1, c - c0]
+                    for power in range(ORDER - 1):
+                        value = value * at + far[ORDER - 2 - power, c - c0]
+                    total[i] = value
+    for k in near:
+        add_points(packed[k], px, py, pz, total)
+    for n in range(last - first):
+        panels[first + n, 1] = total[2 * n]
+        panels[first + n, 2] = total[2 * n + 1]
+
+
+@numba.njit(cache=True, error_model="numpy")
+def _integrate(beta, entries, panels, crossed, columns, top, layer_nm, beam, fault_phase, intensity):
+    """The two beams down all columns of a tile; their common phase and mean absorption are left to the end."""
+    depth, count = beta.shape
+    state = np.zeros((4, count), np.float32)
+    state[0] = _ONE
+    s = columns[:, 4].astype(np.float32)
+    order = np.argsort(entries[:, 0], kind="mergesort") if len(entries) else np.empty(0, np.int64)
+    matrices = np.empty((8, len(panels)), np.float32)
+    panel_s = np.empty(len(panels), np.float32)
+    for e in range(len(entries)):
+        for n in range(entries[e, 2], entries[e, 2] + entries[e, 3]):
+            panel_s[n] = s[entries[e, 1]]
+    _panel_matrices(panels, panel_s, beam, matrices)
+    step = np.empty(count, np.float32)
+    entry = 0
+    for k in range(1, depth - 1):
+        upper, lower = top - k * layer_nm, top - (k + 1) * layer_nm
+        for c in range(count):
+            whole = _whole(columns[c, 2], columns[c, 3], upper, lower)
+            step[c] = np.float32(math.pi * layer_nm) if whole else _ZERO
+        end = entry
+        while end < len(order) and entries[order[end], 0] == k:
+            step[entries[order[end], 1]] = _ZERO
+            end += 1
+        _pass_layer(beta[k - 1], beta[k], beta[k + 1], s, step, beam, state)
+        for i in range(entry, end):
+            _pass_panels(entries[order[i]], matrices, crossed, fault_phase, state)
+        entry = end
+    for c in range(count):
+        thickness = max(columns[c, 2] - columns[c, 3], 0.0)
+        absorbed = math.exp(-2 * math.pi * thickness * beam[2])
+        a, b, d, e = float(state[0, c]), float(state[1, c]), float(state[2, c]), float(state[3, c])
+        intensity[c, 0] = absorbed * (a * a + b * b)
+        intensity[c, 1] = absorbed * (d * d + e * e)
+
+
+@numba.njit(cache=True, error_model="numpy", fastmath={"contract"})
+def _pass_layer(above, here, below, s, step, beam, state):
+    q_re, q_im = np.float32(beam[0]), np.float32(beam[1])
+    x_re_0, x_im = np.float32(beam[0] ** 2 - beam[1] ** 2), np.float32(2 * beam[0] * beam[1])
+    a_re, a_im, b_re, b_im = state[0], state[1], state[2], state[3]
+    mean, slope = np.float32(1 / 24), np.float32(1 / 12)
+    for c in range(s.size):
+        turn = s[c] + here[c] + mean * (above[c] - here[c] - here[c] + below[c])
+        eps = slope * step[c] * (below[c] - above[c])
+        step_sq = step[c] * step[c]
+        m0, m1, m2, m3, m4, m5, m6, m7 = step_matrix(
+            turn, eps, step[c], q_re, q_im, step_sq * x_re_0, step_sq * x_im
+        )
+        p, q, u, v = a_re[c], a_im[c], b_re[c], b_im[c]
+        a_re[c] = p + (m0 * p - m1 * q + m2 * u - m3 * v)
+        a_im[c] = q + (m0 * q + m1 * p + m2 * v + m3 * u)
+        b_re[c] = u + (m4 * p - m5 * q + m6 * u - m7 * v)
+        b_im[c] = v + (m4 * q + m5 * p + m6 * v + m7 * u)
+
+
+@numba.njit(cache=True, error_model="numpy", fastmath={"contract"})
+def _panel_matrices(panels, panel_s, beam, matrices):
+    q_re, q_im = np.float32(beam[0]), np.float32(beam[1])
+    x_re_0, x_im = np.float32(beam[0] ** 2 - beam[1] ** 2), np.float32(2 * beam[0] * beam[1])
+    half, offset, pi = np.float32(0.5), np.float32(GAUSS_OFFSET), np.float32(math.pi)
+    for n in range(len(panels)):
+        step = pi * panels[n, 0]
+        turn = panel_s[n] + half * (panels[n, 1] + panels[n, 2])
+        eps = offset * step * (panels[n, 2] - panels[n, 1])
+        step_sq = step * step
+        m0, m1, m2, m3, m4, m5, m6, m7 = step_matrix(turn, eps, step, q_re, q_im, step_sq * x_re_0, step_sq * x_im)
+        matrices[0, n], matrices[1, n], matrices[2, n], matrices[3, n] = m0, m1, m2, m3
+        matrices[4, n], matrices[5, n], matrices[6, n], matrices[7, n] = m4, m5, m6, m7
+
+
+@numba.njit(cache=True, error_model="numpy")
+def _pass_panels(entry, matrices, crossed, fault_phase, state):
+    c = entry[1]
+    p, q, u, v = state[0, c], state[1, c], state[2, c], state[3, c]
+    for n in range(entry[2], entry[2] + entry[3]):
+        m0, m1, m2, m3 = matrices[0, n], matrices[1, n], matrices[2, n], matrices[3, n]
+        m4, m5, m6, m7 = matrices[4, n], matrices[5, n], matrices[6, n], matrices[7, n]
+        p, q, u, v = (
+            p + (m0 * p - m1 * q + m2 * u - m3 * v), q + (m0 * q + m1 * p + m2 * v + m3 * u),
+            u + (m4 * p - m5 * q + m6 * u - m7 * v), v + (m4 * q + m5 * p + m6 * v + m7 * u),
+        )  # fmt: skip
+        if crossed[n] >= 0:
+            cosine, sine = np.float32(math.cos(fault_phase[crossed[n]])), np.float32(math.sin(fault_phase[crossed[n]]))
+            u, v = cosine * u - sine * v, sine * u + cosine * v
+    state[0, c], state[1, c], state[2, c], state[3, c] = p, q, u, v
