@@ -17,13 +17,14 @@ from physics.foil import Foil
 from physics.frames import field_nm
 from physics.miller import direction_from_bravais, plane_from_bravais
 from render.detector import Detector
-from render.sample_config import BeamConfig, DetectorConfig, FoilConfig
+from render.sample_config import BeamConfig, DetectorConfig, FoilConfig, SampleConfig
 
 # Zones that people tilt to, and the reflections strong enough for two-beam work.
 CUBIC_ZONES = ((0, 0, 1), (1, 0, 1), (1, 1, 1), (1, 1, 2), (0, 1, 3), (1, 2, 3))
 HEXAGONAL_ZONES = ((0, 0, 1), (1, 0, 0), (2, 1, 0), (1, 0, 1), (2, 1, 1), (1, -1, 3))
 WIDEST_G_INV_NM = 9.0
 LONGEST_XI_NM = 170.0
+LINE_WIDTH_OVER_XI_EFF = 0.25  # median over simulated realistic scenes; Hirsch et al. (1977) give a third to a fifth
 
 
 def draw_beam(config: BeamConfig, crystal: Crystal, rng: np.random.Generator) -> BeamCondition:
@@ -79,6 +80,16 @@ def condition_of_series(entry: Any, crystal: Crystal, beam: BeamCondition, where
     # The in-image part of the relative rotation is taken back: the polar angle of its upper left block.
     turned_deg = math.degrees(math.atan2(relative[1, 0] - relative[0, 1], relative[0, 0] + relative[1, 1]))
     return BeamCondition(**(changes | {"image_rotation_deg": changed.image_rotation_deg - turned_deg}))
+
+
+def draw_pixel_nm(config: SampleConfig, crystal: Crystal, beam: BeamCondition, rng: np.random.Generator) -> float:
+    """The pixel: fixed, drawn, or such that a line's image is as many pixels wide as drawn."""
+    pixel_nm, width_px = config.pixel_nm.draw(rng), config.line_width_px.draw(rng)
+    if pixel_nm is None:
+        xi_nm = xi_g_nm(crystal, beam)
+        xi_eff_nm = xi_nm / math.hypot(1, beam.s_inv_nm * xi_nm)
+        pixel_nm = np.clip(LINE_WIDTH_OVER_XI_EFF * xi_eff_nm / width_px, *config.pixel_limits_nm)
+    return float(pixel_nm)
 
 
 def draw_foil(

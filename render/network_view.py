@@ -56,6 +56,12 @@ def draw_view(config: NetworkScene, specimen: Specimen, rng: np.random.Generator
     )
 
 
+def smallest_period_nm(config: NetworkScene) -> float:
+    """The shortest edge of the network's periodic box."""
+    file = str(config.file)
+    return float(_read_network(file, _stamp(file), float(config.burgers_nm)).period_nm.min())
+
+
 def materials_that_fit(config: NetworkScene, names: tuple[str, ...]) -> tuple[str, ...]:
     """Those of `names` whose lattice holds every Burgers vector of the network."""
 

@@ -6,6 +6,7 @@ other images nor on who renders them.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import lru_cache
@@ -21,7 +22,7 @@ from physics.errors import InputError, require
 from physics.foil import Foil
 from physics.material import material_names
 from physics.network import FieldTooWide
-from render.conditions import condition_of_series, draw_beam, draw_detector, draw_foil, normal_uvw_of
+from render.conditions import condition_of_series, draw_beam, draw_detector, draw_foil, draw_pixel_nm, normal_uvw_of
 from render.detector import Detector
 from render.draw import Fixed
 from render.mixture import Specimen, draw_mixture
@@ -30,6 +31,7 @@ from render.scene import Scene
 
 DETECTOR_STREAM = 1
 MOST_CONDITIONS, MOST_CONDITIONS_FIXED_FIELD = 300, 20
+WIDEST_SHARE_OF_BOX = 0.75  # of a network's period, where the pixel is free
 
 
 def sample(config: SampleConfig | Mapping[str, Any], seed: int, index: int = 0) -> Scene:
@@ -72,11 +74,12 @@ def _draw_scene(config: SampleConfig, rng: np.random.Generator) -> Scene:
         crystal = Crystal.from_material(config.material.draw(rng))
         parts = _draw_condition(config, crystal, rng)
         return _scene(config, crystal, *parts, draw_mixture(config.scene, parts[-1], rng))
-    from render.network_view import draw_view
+    from render.network_view import draw_view, smallest_period_nm
 
+    widest_nm = WIDEST_SHARE_OF_BOX * smallest_period_nm(config.scene)
     crystal = Crystal.from_material(_network_material(config, config.scene, rng))
     for attempt in range(MOST_CONDITIONS):
-        parts = _draw_condition(config, crystal, rng)
+        parts = _draw_condition(config, crystal, rng, widest_nm)
         try:
             return _scene(config, crystal, *parts, draw_view(config.scene, parts[-1], rng))
         except FieldTooWide:
@@ -89,10 +92,12 @@ def _draw_scene(config: SampleConfig, rng: np.random.Generator) -> Scene:
 
 
 def _draw_condition(
-    config: SampleConfig, crystal: Crystal, rng: np.random.Generator
+    config: SampleConfig, crystal: Crystal, rng: np.random.Generator, widest_nm: float = math.inf
 ) -> tuple[BeamCondition, Foil, Detector, Specimen]:
     beam = draw_beam(config.beam, crystal, rng)
-    pixel_nm = float(config.pixel_nm.draw(rng))
+    pixel_nm = draw_pixel_nm(config, crystal, beam, rng)
+    if config.pixel_nm == Fixed(None):
+        pixel_nm = min(pixel_nm, widest_nm / max(config.shape))
     foil = draw_foil(config.foil, crystal, beam, config.shape, pixel_nm, rng)
     detector = draw_detector(config.detector, rng)
     return beam, foil, detector, Specimen.of(crystal, foil, beam, config.shape, pixel_nm)

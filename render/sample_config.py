@@ -37,6 +37,11 @@ def _check_indices(value: Any, where: str) -> None:
     require(any(value), where, "not be [0, 0, 0]", list(value))
 
 
+def _check_range(where: str, limits: Any) -> None:
+    ordered = isinstance(limits, tuple) and len(limits) == 2 and all(map(_is_number, limits)) and 0 < limits[0] <= limits[1]
+    require(ordered, where, "be [low, high] with 0 < low <= high", limits)
+
+
 def _limits(where: str, value: Any, low: float, high: float) -> None:
     require(_is_number(value) and low <= value <= high, where, f"lie in [{low:g}, {high:g}]", value)
 
@@ -238,9 +243,7 @@ class FoilConfig:
                 require(_is_number(value) and value > 0, "foil.thickness_nm", "be > 0", value)
         for value in self.thickness_xi.values():
             require(_is_number(value) and value > 0, "foil.thickness_xi", "be > 0", value)
-        limits = self.thickness_limits_nm
-        ordered = len(limits) == 2 and all(map(_is_number, limits)) and 0 < limits[0] <= limits[1]
-        require(ordered, "foil.thickness_limits_nm", "be [low, high] with 0 < low <= high", list(limits))
+        _check_range("foil.thickness_limits_nm", self.thickness_limits_nm)
         for f in fields(self)[4:]:
             for value in getattr(self, f.name).values():
                 require(_is_number(value), f"foil.{f.name}", "be a number", value)
@@ -261,7 +264,7 @@ class BeamConfig:
     g_hkl: Draw = _draw(None)
     s_inv_nm: Draw = _draw(None)
     n: Draw = _draw(None)
-    s_xi: Draw = _draw({"weighted": [[{"uniform": [-0.4, 0.4]}, 2], [{"uniform": [0.4, 1.6]}, 4], [{"uniform": [1.6, 4]}, 1]]})
+    s_xi: Draw = _draw({"weighted": [[{"uniform": [-0.4, 0.4]}, 1], [{"uniform": [0.4, 1.6]}, 3], [{"uniform": [1.6, 4]}, 1]]})
     image: Draw = _draw({"weighted": [["bf", 5], ["df", 1]]})
     image_rotation_deg: Draw = _draw({"uniform": [0, 360]})
     xi_0_prime_over_xi_g: Draw = _draw({"log_uniform": [7, 25]})
@@ -314,6 +317,10 @@ class DetectorConfig:
 class SampleConfig:
     """Everything that `sample` draws a Scene from. `from_dict` reads it from a plain mapping.
 
+    `pixel_nm` null means the pixel that shows the image of a line, about xi_eff / 4 wide with
+    xi_eff = xi_g / sqrt(1 + (s xi_g)^2) (Hirsch et al. 1977, chapter 7), `line_width_px` wide, held within
+    `pixel_limits_nm`.
+
     Raises InputError, naming the key, for unknown keys and for values that no Scene could have.
     """
 
@@ -323,7 +330,9 @@ class SampleConfig:
     beam: BeamConfig = field(default_factory=BeamConfig)
     detector: DetectorConfig = field(default_factory=DetectorConfig)
     shape: tuple[int, int] = (512, 512)
-    pixel_nm: Draw = _draw({"log_uniform": [0.6, 3.0]})
+    pixel_nm: Draw = _draw(None)
+    line_width_px: Draw = _draw({"log_uniform": [2.5, 9]})
+    pixel_limits_nm: tuple[float, float] = (0.4, 5.0)
     visible_contrast: float = 0.02
     slice_nm: float = 1.0
     core_nm: float = 0.5
@@ -333,7 +342,10 @@ class SampleConfig:
         ok = len(self.shape) == 2 and all(_is_number(n) and n == int(n) and 8 <= n <= 16384 for n in self.shape)
         require(ok, "shape", "be two whole numbers in [8, 16384]", list(self.shape))
         for value in self.pixel_nm.values():
-            require(_is_number(value) and value > 0, "pixel_nm", "be > 0", value)
+            require(value is None or (_is_number(value) and value > 0), "pixel_nm", "be > 0", value)
+        for value in self.line_width_px.values():
+            require(_is_number(value) and value > 0, "line_width_px", "be > 0", value)
+        _check_range("pixel_limits_nm", self.pixel_limits_nm)
         for name in ("visible_contrast", "slice_nm", "core_nm"):
             value = getattr(self, name)
             require(_is_number(value) and value > 0, name, "be > 0", value)
