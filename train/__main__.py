@@ -29,7 +29,8 @@ def main(argv: list[str]) -> None:
     overrides, threads = config.pop("render"), config.pop("threads")
     from train.settings import TrainSettings
 
-    settings = TrainSettings.from_dict({**config, "network": config.pop("model")} if "model" in config else config)
+    config["network"] = config.pop("model")
+    settings = TrainSettings.from_dict(config)
     if threads:
         import torch
 

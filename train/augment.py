@@ -34,7 +34,7 @@ class AugmentSettings:
 
     `contrast_gain` multiplies line contrast (in the logarithm of intensity over its local background), log-uniformly;
     `noise_fraction` is the standard deviation of added noise over the mean, log-uniform; `noise_sigma_px` its
-    correlation: Gaussian-filtered white noise has a lag-1 autocorrelation of exp(-1 / 4 sigma^2).
+    correlation: Gaussian-filtered white noise has a lag-1 autocorrelation of exp(-1 / 4 sigma^2) (from 0.7 px on).
     `particles_per_mpx` and `traces` are upper limits. `detectable` is the ratio of contrast to noise, times the root
     of the width in pixels, under which a line no longer counts as visible (it becomes "ignore", not background).
     """

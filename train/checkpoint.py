@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import nn
 
 from physics.errors import InputError, require
@@ -143,9 +143,7 @@ def _read(file: Path, field: str) -> tuple[dict[str, torch.Tensor], dict[str, st
 def _write(file: Path, tensors: Mapping[str, torch.Tensor], header: dict[str, str]) -> None:
     # Tensors that share memory are refused by safetensors.
     kept = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
-    unfinished = file.with_name(file.name + ".part")
-    save_file(kept, unfinished, metadata=header)
-    os.replace(unfinished, file)
+    _replace(file, save(kept, metadata=header))
 
 
 def _replace(file: Path, content: bytes) -> None:

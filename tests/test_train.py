@@ -1,0 +1,415 @@
+import dataclasses
+import json
+import math
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from physics.errors import InputError
+from render import open_dataset
+from train.__main__ import main
+from train.augment import (
+    AugmentSettings,
+    Disturbance,
+    disturbed,
+    draw_disturbance,
+    noise_fraction_of,
+    standardised,
+    still_visible,
+)
+from train.checkpoint import load_model, network_of, predict_maps, save_model
+from train.dataset import Examples, Labelled, RenderedImages, StoredImages, batches
+from train.geometry import CurveLabel, View, ViewSettings, draw_view, view_curves, view_image
+from train.loop import TrainingFailed, _moving_average, learning_rate, train
+from train.model import NetworkSettings
+from train.settings import OptimiserSettings, StreamSettings, TrainSettings
+
+CHANCES = [f.name for f in dataclasses.fields(AugmentSettings) if f.name.startswith("p_")]
+UNDISTURBED = AugmentSettings(**dict.fromkeys(CHANCES, 0.0))
+SMALL = NetworkSettings(width=8, blocks_down=(1, 1, 1), head=16)
+SETTINGS = TrainSettings(
+    batch=2, max_steps=6, max_seconds=None, workers=0, precision="fp32", device="cpu", log_every=1, network=SMALL,
+    view=ViewSettings(crop_px=48), optimiser=OptimiserSettings(warmup_steps=2), checkpoint_seconds=1e9,
+)  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def label(points, half_width_px=2.0, contrast=-0.3):
+    n = len(points)
+    return CurveLabel(
+        points_px=np.asarray(points, dtype=np.float64), half_width_px=np.full(n, half_width_px),
+        contrast=np.full(n, contrast), visible=np.ones(n, dtype=bool),
+    )  # fmt: skip
+
+
+def drawn(shape, curves, sigma_px=1.5):
+    """Dark Gaussian lines on 1000 counts."""
+    y, x = np.indices(shape)
+    image = np.full(shape, 1000.0)
+    for curve in curves:
+        a, b = curve.points_px[:-1, None, None], curve.points_px[1:, None, None]
+        along = b - a
+        p = np.stack([x, y], axis=-1)
+        t = np.clip(((p - a) * along).sum(-1) / (along**2).sum(-1), 0, 1)
+        distance_sq = (((p - a) - t[..., None] * along) ** 2).sum(-1).min(axis=0)
+        image *= 1 + curve.contrast[0] * np.exp(-distance_sq / (2 * sigma_px**2))
+    return image.astype(np.float32)
+
+
+class DrawnImages:
+    """A source without physics: `count` images of three straight lines."""
+
+    def __init__(self, count=3, shape=(64, 64), broken=None, stop_at=None):
+        self.count, self.shape, self.broken, self.stop_at = count, shape, broken, stop_at
+
+    def of_example(self, n):
+        if self.stop_at is not None and n >= self.stop_at:
+            raise KeyboardInterrupt
+        return n % self.count
+
+    def labelled(self, number):
+        rng = np.random.default_rng(number)
+        ends = rng.uniform(0, 64, (3, 2, 2))
+        curves = tuple(label(a + np.linspace(0, 1, 9)[:, None] * (b - a)) for a, b in ends)
+        image = drawn(self.shape, curves) + rng.normal(0, 10, self.shape).astype(np.float32)
+        if number == self.broken:
+            image[:] = np.inf
+        return Labelled(image=image, curves=curves, noise_fraction=0.01)
+
+    def identity(self):
+        return {"source": "drawn", "sha256": str(self.count)}
+
+
+@pytest.fixture(scope="session")
+def dataset_path(tmp_path_factory):
+    path = tmp_path_factory.mktemp("train") / "A # (1)=é.zarr"
+    from render.__main__ import main as render
+
+    render([f"out={path}", "n=12", "seed=1", "shape=[64,80]", "shard=4", "scene=random", "pixel_nm=3", "slice_nm=4"])
+    return path
+
+
+# views
+
+
+def test_view_moves_image_and_curves_together():
+    rng = np.random.default_rng(0)
+    curve = label([[20, 30], [70, 60], [110, 58]])
+    image = drawn((96, 128), [curve])
+    for _ in range(20):
+        view = draw_view(image.shape, (64, 64), ViewSettings(free=0.7), rng)
+        seen, outside = view_image(image, view)
+        redrawn = [dataclasses.replace(c, half_width_px=c.half_width_px) for c in view_curves([curve], view)]
+        expected = drawn((64, 64), redrawn, 1.5 * view.magnification) if redrawn else np.full((64, 64), 1000.0)
+        # Bilinear interpolation blurs a line of sigma 1.5 px by at most sigma 0.5 px: under 12 % of its depth of 300.
+        assert np.abs(seen - expected)[~outside].max() < 36
+
+
+def test_exact_views_move_pixels_without_changing_them():
+    rng = np.random.default_rng(1)
+    image = np.arange(64 * 64, dtype=np.float32).reshape(64, 64)
+    kinds = set()
+    for _ in range(40):
+        view = draw_view((64, 64), (64, 64), ViewSettings(free=0.0), rng)
+        seen, outside = view_image(image, view)
+        assert not outside.any()
+        np.testing.assert_array_equal(np.sort(seen.ravel()), image.ravel())
+        kinds.add(seen.tobytes())
+    assert len(kinds) == 8  # the symmetry operations of a square
+
+
+def test_magnification_scales_half_widths_down_to_one_pixel():
+    curve = label([[10, 10], [40, 40]], half_width_px=1.5)
+    for magnification, expected in ((2.0, 3.0), (0.5, 1.0)):
+        view = View(linear=np.eye(2) / magnification, offset=(0, 0), shape=(64, 64))
+        assert view_curves([curve], view)[0].half_width_px[0] == pytest.approx(expected)
+
+
+def test_loop_stays_closed_in_every_view():
+    angle = np.linspace(0, 2 * np.pi, 50)
+    points = 50 + 20 * np.stack([np.cos(angle), np.sin(angle)], axis=1)
+    points[-1] = points[0]
+    rng = np.random.default_rng(2)
+    for _ in range(20):
+        seen = view_curves([label(points)], draw_view((100, 100), (64, 64), ViewSettings(free=1.0), rng))[0]
+        assert np.array_equal(seen.points_px[0], seen.points_px[-1])
+
+
+def test_curves_outside_the_view_are_left_out():
+    view = View(linear=np.eye(2), offset=(0, 0), shape=(32, 32))
+    assert view_curves([label([[60, 60], [90, 70]])], view) == []
+    assert len(view_curves([label([[33, 0], [33, 31]])], view)) == 1
+
+
+# disturbances
+
+
+def test_no_disturbance_leaves_the_image_alone():
+    image = drawn((64, 64), [label([[0, 20], [63, 40]])])
+    out, hidden = disturbed(image, Disturbance())
+    np.testing.assert_allclose(out, image / image.mean(), rtol=1e-6)
+    assert not hidden.any()
+
+
+def test_same_disturbance_gives_the_same_bytes():
+    image = drawn((64, 80), [label([[10, 20], [63, 40]])])
+    curves = [label([[10, 20], [63, 40]])]
+    settings = AugmentSettings(**dict.fromkeys(CHANCES, 1.0))
+    for seed in range(5):
+        d = draw_disturbance(image.shape, curves, settings, np.random.default_rng(seed))
+        first, second = disturbed(image, d), disturbed(image, d)
+        assert first[0].tobytes() == second[0].tobytes() and np.isfinite(first[0]).all()
+        assert first[0].dtype == np.float32 and first[0].shape == image.shape
+
+
+def test_contrast_gain_multiplies_the_logarithm_of_contrast():
+    image = drawn((128, 128), [label([[0, 60], [127, 60]], contrast=-0.2)])
+    out, _ = disturbed(image, Disturbance(contrast_gain=0.5))
+    # The background (sigma 20 px) takes up part of the line, alike for both; far from the line it is flat.
+    before = np.log(image[60, 64] / image[20, 64])
+    assert np.log(out[60, 64] / out[20, 64]) / before == pytest.approx(0.5, abs=0.05)
+
+
+@pytest.mark.parametrize("sigma_px", [0.8, 1.0])
+def test_added_noise_has_its_strength_and_correlation(sigma_px):
+    flat = np.full((256, 256), 1000.0, dtype=np.float32)
+    out, _ = disturbed(flat, Disturbance(noise_fraction=0.03, noise_sigma_px=sigma_px, noise_seed=3))
+    noise = out - 1
+    assert noise.std() == pytest.approx(0.03, rel=0.01)
+    lag_one = (noise[:, 1:] * noise[:, :-1]).mean() / noise.var()
+    assert lag_one == pytest.approx(math.exp(-1 / (4 * sigma_px**2)), abs=0.03)  # autocorrelation of a Gaussian filter
+
+
+def test_noise_fraction_is_measured_through_a_gradient():
+    rng = np.random.default_rng(4)
+    ramp = np.linspace(800, 1200, 256)[None, :] * np.ones((256, 1))
+    assert noise_fraction_of(ramp + rng.normal(0, 20, ramp.shape)) == pytest.approx(0.02, rel=0.03)
+
+
+def test_lines_that_sink_under_the_noise_are_no_longer_visible():
+    strong, faint = label([[0, 0], [9, 9]], contrast=-0.3), label([[0, 0], [9, 9]], contrast=0.015)
+    kept = still_visible([strong, faint], Disturbance(noise_fraction=0.05), 0.0, 1.0)
+    assert kept[0].visible.all() and not kept[1].visible.any()  # 0.05 / sqrt(4) = 0.025
+    kept = still_visible([strong, faint], Disturbance(), 0.0, 1.0)
+    assert kept[1].visible.all()
+    assert not still_visible([faint], Disturbance(contrast_gain=0.5), 0.0, 1.0)[0].visible.any()  # under 1 %
+
+
+def test_burnt_in_text_is_hidden_from_the_target():
+    box = np.array([[10.0, 20.0, 30.0, 5.0, 1.0]])
+    _, hidden = disturbed(np.ones((64, 64), dtype=np.float32), Disturbance(banner=box))
+    assert hidden[20:25, 10:40].all() and hidden.sum() == 150
+
+
+def test_standardised_image_has_mean_zero_and_deviation_one():
+    image = standardised(np.random.default_rng(0).integers(0, 60000, (64, 64)).astype(np.uint16))
+    assert abs(image.mean()) < 1e-5 and image.std() == pytest.approx(1, abs=1e-5)
+
+
+# examples
+
+
+def test_examples_depend_on_their_number_alone():
+    a, b = Examples(DrawnImages(), SETTINGS), Examples(DrawnImages(), SETTINGS)
+    later = [a[n] for n in range(6)][5]
+    np.testing.assert_array_equal(later[0], b[5][0])
+    np.testing.assert_array_equal(later[1], b[5][1])
+    assert not torch.equal(a[2][0], a[5][0])  # another view of the same image
+
+
+def test_loading_process_gives_the_same_batches(dataset_path):
+    source = StoredImages(open_dataset(dataset_path), seed=0)
+    one = dataclasses.replace(SETTINGS, workers=1)
+    here, there = iter(batches(Examples(source, SETTINGS), 3, SETTINGS)), iter(batches(Examples(source, one), 3, one))
+    for _ in range(2):
+        for a, b in zip(next(here), next(there)):
+            assert torch.equal(a, b)
+
+
+def test_every_image_is_seen_once_an_epoch(dataset_path):
+    source = StoredImages(open_dataset(dataset_path), seed=0)
+    epochs = [[source.of_example(n) for n in range(12 * e, 12 * e + 12)] for e in range(2)]
+    assert sorted(epochs[0]) == sorted(epochs[1]) == list(range(12)) and epochs[0] != epochs[1]
+
+
+def test_stream_draws_from_the_last_scenes_of_its_lane():
+    settings = StreamSettings(lanes=2, fresh=1, pool=4)
+    config = {"shape": [64, 64], "material": "al", "pixel_nm": 2.0}
+    source = RenderedImages(config, 3, settings, batch=2)
+    for n in range(80):
+        number, lane, turn = source.of_example(n), (n // 2) % 2, n // 4
+        assert number % 2 == lane
+        assert max(0, turn + 2 - 4) <= number // 2 < turn + 2  # two scenes to start with, one more each turn
+        assert number == source.of_example(n)
+
+
+# the loop
+
+
+def losses(run):
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    return {line["step"]: line["loss"] for line in lines if "loss" in line}
+
+
+def test_interrupted_run_goes_on_along_the_same_loss_curve(tmp_path):
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    card = train(DrawnImages(), whole, SETTINGS, progress=False)
+    often = dataclasses.replace(SETTINGS, checkpoint_seconds=0.0)
+    with pytest.raises(KeyboardInterrupt):
+        train(DrawnImages(stop_at=8), parts, often, progress=False)
+    assert max(losses(parts)) < 6
+    resumed = train(DrawnImages(), parts, often, progress=False)
+    assert losses(parts) == losses(whole) and len(losses(whole)) == 6
+    assert resumed["steps"] == card["steps"] == 6
+    a, b = load_model(whole), load_model(parts)
+    for name, weight in a.module.state_dict().items():
+        assert torch.equal(weight, b.module.state_dict()[name]), name
+
+
+def test_finished_run_stays_as_it_is(tmp_path):
+    train(DrawnImages(), tmp_path, SETTINGS, progress=False)
+    before = load_model(tmp_path).module.state_dict(), losses(tmp_path)
+    train(DrawnImages(), tmp_path, SETTINGS, progress=False)
+    assert all(torch.equal(v, load_model(tmp_path).module.state_dict()[k]) for k, v in before[0].items())
+    assert losses(tmp_path) == before[1]
+
+
+def test_loss_falls_on_lines_seen_again_and_again(tmp_path):
+    settings = dataclasses.replace(
+        SETTINGS, max_steps=60, batch=4, augment=UNDISTURBED, view=ViewSettings(crop_px=64, free=0.0),
+        optimiser=OptimiserSettings(warmup_steps=5, learning_rate=5e-3),
+    )  # fmt: skip
+    train(DrawnImages(), tmp_path, settings, progress=False)
+    curve = losses(tmp_path)
+    assert np.mean([curve[s] for s in range(51, 61)]) < 0.7 * np.mean([curve[s] for s in range(1, 6)])
+
+
+def test_loss_that_is_not_a_number_stops_the_run_and_names_the_images(tmp_path):
+    with pytest.raises(TrainingFailed, match=r"loss must stay finite, got nan .* at step 1, images \[2, 0\]"):
+        train(DrawnImages(broken=2), tmp_path, dataclasses.replace(SETTINGS, augment=UNDISTURBED), progress=False)
+
+
+def test_run_ends_when_its_seconds_are_over(tmp_path):
+    settings = dataclasses.replace(SETTINGS, max_steps=None, max_seconds=1.5)
+    card = train(DrawnImages(), tmp_path, settings, progress=False)
+    assert 1.5 <= card["seconds"] < 4 and card["steps"] > 1
+
+
+def test_validation_measures_curves(dataset_path, tmp_path):
+    dataset = open_dataset(dataset_path)
+    settings = dataclasses.replace(SETTINGS, max_steps=2, validation_images=2)
+    card = train(StoredImages(dataset, 0), tmp_path, settings, validation=dataset, progress=False)
+    assert card["validation"]["val_images"] == 2 and math.isfinite(card["validation"]["val_loss"])
+    assert "val_instance_f1" in card["validation"]
+    assert card["data"]["images"] == 12 and card["data"]["config"]["shape"] == [64, 80]
+
+
+def test_moving_average_forgets_its_beginning():
+    update = _moving_average(0.9)
+    average, values = [torch.zeros(1)], [1.0, 2.0, 3.0]
+    expected = 0.0
+    for n, value in enumerate(values, start=1):
+        decay = (1 + n) / (10 + n)  # below 0.9 for n < 80
+        expected = decay * expected + (1 - decay) * value
+        update(average, [torch.tensor([value])], n)
+    assert average[0].item() == pytest.approx(expected, rel=1e-6)
+
+
+def test_learning_rate_warms_up_and_falls_along_a_cosine():
+    settings = OptimiserSettings(learning_rate=1.0, warmup_steps=9, final_fraction=0.1)
+    assert learning_rate(settings, 0, 0.0) == pytest.approx(0.1)
+    assert learning_rate(settings, 9, 0.0) == pytest.approx(1.0)
+    assert learning_rate(settings, 99, 0.5) == pytest.approx(0.55)  # half way between 1 and 0.1
+    assert learning_rate(settings, 99, 1.0) == pytest.approx(0.1)
+
+
+# what is refused
+
+
+def test_another_configuration_or_other_data_in_the_same_folder_is_refused(tmp_path):
+    train(DrawnImages(), tmp_path, SETTINGS, progress=False)
+    with pytest.raises(InputError, match="out must hold a run of the same configuration"):
+        train(DrawnImages(), tmp_path, dataclasses.replace(SETTINGS, seed=1), progress=False)
+    with pytest.raises(InputError, match="data must be what the run began with"):
+        train(DrawnImages(count=4), tmp_path, SETTINGS, progress=False)
+    with pytest.raises(InputError, match="out must not hold a run already"):
+        train(DrawnImages(), tmp_path, SETTINGS, resume="false", progress=False)
+
+
+def test_folder_with_something_else_is_refused_and_left_alone(tmp_path):
+    (tmp_path / "thesis.tex").write_text("chapter 1")
+    with pytest.raises(InputError, match="out must be empty or a training run, got .* with thesis.tex"):
+        train(DrawnImages(), tmp_path, SETTINGS, progress=False)
+    assert [p.name for p in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["data={folder}/no.zarr"], "no.zarr must be a dataset, got nothing there"),
+        (["data={data}", "batch=0"], "batch must be >= 1, got 0"),
+        (["data={data}", "batch=x"], "batch must be a number, got 'x'"),
+        (["data={data}", "bach=4"], "bach must be a key of this train configuration"),
+        (["data={data}", "model=huge"], "model must be one of"),
+        (["data={data}", "view.magnification=[2,1]"], "view.magnification must be two numbers"),
+        (["data={data}", "augment.p_noise=2"], r"augment.p_noise must lie in \[0, 1\], got 2"),
+        (["data={data}", "precision=fp8"], "precision must be auto, bf16 or fp32, got fp8"),
+        (["data={data}", 'render=["scene=pileup"]'], "render must be left out unless data=stream"),
+        (["data=stream", "workers=3"], "workers must divide stream.lanes = 4, got 3"),
+    ],
+)
+def test_bad_input_is_refused_and_nothing_is_written(arguments, message, dataset_path, tmp_path):
+    out = tmp_path / "run"
+    with pytest.raises(InputError, match=message):
+        main([a.format(folder=tmp_path, data=dataset_path) for a in arguments] + [f"out={out}"])
+    assert not out.exists()
+
+
+def test_command_trains_from_any_path(dataset_path, tmp_path, capsys):
+    out = tmp_path / "run #2 (é)=x"
+    main([f"data={dataset_path}", f"out={out}", "max_steps=2", "max_seconds=null", "batch=2", "workers=0", "view.crop_px=32",
+          "model.width=8", "validation_seconds=0", "validation_images=0"])  # fmt: skip
+    assert "2 steps" in capsys.readouterr().out
+    loaded = load_model(out)
+    assert loaded.settings.network.width == 8
+    assert predict_maps(loaded, open_dataset(dataset_path).image(0)).shape == (32, 40)
+
+
+def test_settings_survive_the_card():
+    assert TrainSettings.from_dict(SETTINGS.to_dict()) == SETTINGS
+    longer = dataclasses.replace(SETTINGS, max_steps=99)
+    assert longer.run_hash() == SETTINGS.run_hash() != dataclasses.replace(SETTINGS, batch=3).run_hash()
+
+
+def test_damaged_or_foreign_weights_are_refused(tmp_path):
+    weights = network_of(SETTINGS).state_dict()
+    save_model(tmp_path, weights, {"version": 1, "settings": SETTINGS.to_dict()})
+    load_model(tmp_path)
+    whole = (tmp_path / "model.safetensors").read_bytes()
+    cases = {
+        "nothing": (None, "model must be a training run or a .safetensors file"),
+        "cut": (whole[: len(whole) // 2], "model must be a readable safetensors file"),
+        "text": (b"not weights at all", "model must be a readable safetensors file"),
+    }
+    for name, (content, message) in cases.items():
+        file = tmp_path / f"{name}.safetensors"
+        if content is not None:
+            file.write_bytes(content)
+        with pytest.raises(InputError, match=message):
+            load_model(file)
+    save_file({"x": torch.zeros(2)}, tmp_path / "other.safetensors")
+    with pytest.raises(InputError, match="model must carry the card of a training run"):
+        load_model(tmp_path / "other.safetensors")
+    wider = dataclasses.replace(SETTINGS, network=NetworkSettings(width=16, blocks_down=(1, 1, 1), head=16))
+    save_model(tmp_path, weights, {"version": 1, "settings": wider.to_dict()})
+    with pytest.raises(InputError, match="model must have the weights that its card describes"):
+        load_model(tmp_path)
