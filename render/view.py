@@ -75,12 +75,13 @@ def _annotated(pixels: np.ndarray, anchors: dict[str, tuple[float, float]], scen
     axes.imshow(pixels, interpolation="nearest")
     axes.set_axis_off()
     width_nm, height_nm = field_nm(scene.shape, scene.pixel_nm)
+    where = " (centre)" if scene.foil.wedge_deg else ""
     texts = {
         "beam": ("  beam", "left"),
         "g": ("g", "center"),
-        "thickness": (f"t = {scene.foil.thickness_nm:g} nm", "right"),
-        "width": (f"{width_nm:g} nm", "center"),
-        "height": (f"{height_nm:g} nm", "left"),
+        "thickness": (f"t = {_rounded(scene.foil.thickness_nm)} nm{where}", "right"),
+        "width": (f"{_rounded(width_nm)} nm", "center"),
+        "height": (f"{_rounded(height_nm)} nm", "left"),
     }
     for name, (text, side) in texts.items():
         weight = "bold" if name == "g" else "normal"
@@ -88,6 +89,10 @@ def _annotated(pixels: np.ndarray, anchors: dict[str, tuple[float, float]], scen
     axes.text(0.02 * columns, 0.985 * rows, condition_text(scene), color=INK, fontsize=11, va="bottom")
     _legend(axes, plan)
     return figure
+
+
+def _rounded(length_nm: float) -> str:
+    return f"{length_nm:.0f}" if length_nm >= 100 else f"{length_nm:.3g}"
 
 
 def _legend(axes, plan: Plan) -> None:

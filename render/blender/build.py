@@ -19,6 +19,7 @@ from render.blender.objects import add_curve, add_mesh, add_top_camera, grid_fac
 from render.blender.plan import Plan, Sheet, Tube, View, linear_rgb
 
 BEVEL_RESOLUTION = 6
+OUTCROP_RADIUS = 2.0  # in tube radii
 FRAME_MARGIN = 1.03
 BEAM_CAMERA = "camera down the beam"
 VIEW_CAMERA = "camera of the picture"
@@ -62,10 +63,11 @@ def _build(plan: Plan, view: View) -> dict[str, np.ndarray]:
     for name, value in plan.properties.items():
         scene[name] = value
     bpy.data.texts.new("scene.json").write(plan.scene_json)
-    foil, lines, planes, frame = (_collection(name) for name in ("foil", "dislocations", "planes", "frame"))
+    names = ("foil", "dislocations", "outcrops", "planes", "frame")
+    foil, lines, outcrops, planes, frame = (_collection(name) for name in names)
     _add_slab(plan, foil)
     for tube in plan.tubes:
-        _add_line(tube, plan, lines)
+        _add_line(tube, plan, lines, outcrops)
     for sheet in plan.sheets:
         _add_sheet(sheet, planes)
     if plan.micrograph is not None:
@@ -107,14 +109,25 @@ def _add_slab(plan: Plan, collection: bpy.types.Collection) -> None:
     edges.data.materials.append(ink)
 
 
-def _add_line(tube: Tube, plan: Plan, collection: bpy.types.Collection) -> None:
+def _add_line(tube: Tube, plan: Plan, collection: bpy.types.Collection, outcrops: bpy.types.Collection) -> None:
     curve = add_curve(tube.name, list(tube.pieces), plan.tube_radius_nm, bevel_resolution=BEVEL_RESOLUTION, caps=True,
                       closed=tube.closed, collection=collection)  # fmt: skip
     for name, value in tube.properties.items():
         curve[name] = value
     # One material for each Burgers vector, so that a person can recolour a family at once.
     name = f"b = {tube.properties['burgers_uvw']}"
-    curve.data.materials.append(bpy.data.materials.get(name) or matte(name, linear_rgb(tube.display_colour)))
+    material = bpy.data.materials.get(name) or matte(name, linear_rgb(tube.display_colour))
+    curve.data.materials.append(material)
+    for k, place_nm in enumerate(tube.outcrops_nm):
+        # A dot where the line meets a face: in a picture a line's end could be at any depth.
+        dot = add_curve(f"{tube.name} outcrop {k}", [_disc(place_nm, plan)], OUTCROP_RADIUS * plan.tube_radius_nm,
+                        bevel_resolution=BEVEL_RESOLUTION, caps=True, collection=outcrops)  # fmt: skip
+        dot.data.materials.append(material)
+
+
+def _disc(place_nm: np.ndarray, plan: Plan) -> np.ndarray:
+    """The axis (2, 3) of a flat disc on a face."""
+    return place_nm + np.array([[0, 0, -0.5], [0, 0, 0.5]]) * 0.4 * plan.tube_radius_nm
 
 
 def _add_sheet(sheet: Sheet, collection: bpy.types.Collection) -> None:
@@ -164,6 +177,7 @@ def _add_arrows(plan: Plan, collection: bpy.types.Collection) -> dict[str, np.nd
     _arrow("g", g_start, g_end, (0.05, 0.25, 0.65), longer, collection)
     front_left_nm = (plan.entrance_nm[0, 0] + plan.exit_nm[0, 0]) / 2
     return {
+        "beam start": beam_start,
         "beam": 0.8 * beam_start + 0.2 * beam_end,
         "g": g_end + 0.07 * longer * along,
         "thickness": front_left_nm - np.array([0.03 * longer, 0, 0]),
@@ -215,7 +229,8 @@ def _configure_cycles(view: View) -> None:
     scene.cycles.use_adaptive_sampling = False
     scene.cycles.use_denoising = False
     scene.cycles.max_bounces = 0
-    scene.cycles.transparent_max_bounces = 64
+    # Rays through the foil must not be ended at random: that would be the picture's only noise.
+    scene.cycles.transparent_max_bounces = scene.cycles.min_transparent_bounces = 64
 
 
 def _add_view_camera(view: View, points: np.ndarray) -> None:

@@ -26,7 +26,7 @@ def glass(name: str) -> bpy.types.Material:
 
 def tinted(name: str, colour: Colour) -> bpy.types.Material:
     """A sheet that one sees through."""
-    return _veil(name, colour, clearest=0.28, densest=0.40)
+    return _veil(name, colour, clearest=0.36, densest=0.48)
 
 
 def screen(name: str, image: bpy.types.Image) -> bpy.types.Material:

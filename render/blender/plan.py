@@ -27,6 +27,7 @@ Colour = tuple[float, float, float]
 FACE_GRID = 33
 TUBE_RADIUS_FIELD = 0.0045  # of the longer side of the field
 MICROGRAPH_DISTANCE_FIELD = 0.48  # below the foil's lowest point
+OUTCROP_TOLERANCE_NM = 0.1
 FEW_PLANES = 2  # more slip planes than these only hide the lines
 FAULT_COLOUR: Colour = (0.85, 0.45, 0.15)
 PLANE_COLOUR: Colour = (0.35, 0.55, 0.85)
@@ -34,10 +35,14 @@ PLANE_COLOUR: Colour = (0.35, 0.55, 0.85)
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Tube:
-    """A dislocation as it is drawn: its `pieces` (K, 3) inside the foil and the field, as one curve object."""
+    """A dislocation as it is drawn: its `pieces` (K, 3) inside the foil and the field, as one curve object.
+
+    `outcrops_nm` (K, 3) are the ends of pieces that lie on a face of the foil.
+    """
 
     name: str
     pieces: tuple[np.ndarray, ...]
+    outcrops_nm: np.ndarray
     closed: bool
     display_colour: str
     properties: Mapping[str, Any]
@@ -94,13 +99,12 @@ def plan_of(scene: Scene, image: np.ndarray | None = None) -> Plan:
     entrance_nm = np.maximum(placed.face_z_nm(x_nm, y_nm, 1), middle_nm)
     exit_nm = np.minimum(placed.face_z_nm(x_nm, y_nm, -1), middle_nm)
     g_image = rotation @ scene.crystal.reciprocal_vector_inv_nm(scene.beam.g_hkl)
-    excess = outside_excess(placed, width_nm, height_nm)
     return Plan(
         shape=scene.shape,
         pixel_nm=scene.pixel_nm,
         entrance_nm=np.stack([x_nm, y_nm, entrance_nm], axis=-1),
         exit_nm=np.stack([x_nm, y_nm, exit_nm], axis=-1),
-        tubes=_tubes(scene, excess),
+        tubes=_tubes(scene, placed),
         sheets=_faults(scene, placed) + _slip_planes(scene, placed, rotation),
         tube_radius_nm=TUBE_RADIUS_FIELD * max(width_nm, height_nm),
         g_image=g_image,
@@ -165,9 +169,11 @@ def linear_rgb(colour: str) -> Colour:
     return tuple(float(c) for c in linear)
 
 
-def _tubes(scene: Scene, excess: Callable[[np.ndarray], np.ndarray]) -> tuple[Tube, ...]:
+def _tubes(scene: Scene, placed: FoilShape) -> tuple[Tube, ...]:
     colours = burgers_colours(scene.dislocations)
-    spacing_nm = max(field_nm(scene.shape, scene.pixel_nm)) / 200
+    width_nm, height_nm = field_nm(scene.shape, scene.pixel_nm)
+    excess = outside_excess(placed, width_nm, height_nm)
+    spacing_nm = max(width_nm, height_nm) / 200
     tubes = []
     for i, line in enumerate(scene.dislocations):
         whole = line.closed and bool((excess(line.points_nm) <= 0).all())
@@ -180,8 +186,15 @@ def _tubes(scene: Scene, excess: Callable[[np.ndarray], np.ndarray]) -> tuple[Tu
                 "glissile": line.glissile, "dislocation": i,
             }  # fmt: skip
             tubes.append(Tube(name=f"dislocation {i:03d}", pieces=pieces, closed=whole,
+                              outcrops_nm=_outcrops(() if whole else pieces, placed),
                               display_colour=colours[_burgers_key(line)], properties=properties))  # fmt: skip
     return tuple(tubes)
+
+
+def _outcrops(pieces: tuple[np.ndarray, ...], placed: FoilShape) -> np.ndarray:
+    ends_nm = np.array([piece[end] for piece in pieces for end in (0, -1)]).reshape(-1, 3)
+    off_nm = [np.abs(placed.face_z_nm(ends_nm[:, 0], ends_nm[:, 1], side) - ends_nm[:, 2]) for side in (1, -1)]
+    return ends_nm[np.min(off_nm, axis=0) < OUTCROP_TOLERANCE_NM]
 
 
 def _faults(scene: Scene, placed: FoilShape) -> tuple[Sheet, ...]:
