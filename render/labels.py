@@ -21,7 +21,9 @@ from render.specimen import Specimen, segments
 
 VERTEX_SPACING_PX = 3.0
 PROBE_SPACING_PX = 6.0
-COLUMNS_ACROSS = 33
+COLUMNS_ACROSS = 25
+# Steps are finer near the line by themselves; a step of the fourth order this long leaves 1e-3 of the contrast elsewhere.
+PROBE_SLICE_NM = 5.0
 LEAST_BACKGROUND = 1e-3
 
 
@@ -166,7 +168,7 @@ def _contrast_along(
     normal = _normals(xy, points_nm)
     # Columns lie densest at the core, where weak-beam images are 1-2 nm wide.
     u = np.linspace(-1, 1, COLUMNS_ACROSS)
-    across_nm = reach_nm * np.sinh(3 * u) / np.sinh(3)
+    across_nm = reach_nm * np.sinh(2.5 * u) / np.sinh(2.5)
     x_nm = xy[:, None, 0] + across_nm * normal[:, None, 0]
     y_nm = xy[:, None, 1] + across_nm * normal[:, None, 1]
     with_line, without = _column_intensities(line, x_nm.ravel(), y_nm.ravel(), scene, specimen)
@@ -220,7 +222,7 @@ def _column_intensities(
     bright, dark = column_values(
         segments(scene, specimen, (line,)), specimen.g_image_inv_nm, specimen.two_beam, x_nm, y_nm,
         entrance_nm, exit_nm, s_inv_nm,
-        poisson_ratio=specimen.poisson_ratio, core_nm=scene.core_nm, slice_nm=scene.slice_nm,
+        poisson_ratio=specimen.poisson_ratio, core_nm=scene.core_nm, slice_nm=PROBE_SLICE_NM,
     )  # fmt: skip
     background = perfect_crystal(specimen.two_beam, s_inv_nm, np.maximum(entrance_nm - exit_nm, 0))
     chosen = 0 if scene.beam.image == "bf" else 1
