@@ -22,8 +22,9 @@ from physics.sources import SHORTEST_SEGMENT_NM, Faces, between_faces
 
 BALANCE_TOLERANCE = 1e-6  # of the longest b
 BURGERS_TOLERANCE = 0.03  # b of a file against the lattice vector it stands for: a0 and burgMag are seldom the same
-LARGEST_PLANE_INDEX = 6
-PLANE_TOLERANCE_DEG = 2.0
+LARGEST_PLANE_INDEX = 4
+PLANE_TOLERANCE_DEG = 1.0
+JOIN_TOLERANCE_NM = 1e-6
 VIEW_STATIONS = 33  # a side, where a view is searched for a part of the box shown twice
 
 
@@ -157,12 +158,16 @@ def _walk(
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class LatticeChain:
-    """A chain in crystal coordinates: b as a lattice vector and the lattice plane that holds its longest part."""
+    """A chain in crystal coordinates: b as a lattice vector and the lattice plane that holds its longest part.
+
+    `through_box`: it closes only through the periodic box, so that its images join end to end.
+    """
 
     points_nm: np.ndarray
     burgers_uvw: np.ndarray
     plane_hkl: tuple[int, int, int]
     is_junction: bool
+    through_box: bool
 
 
 def lattice_chains(network: Network, crystal: Crystal) -> list[LatticeChain]:
@@ -184,6 +189,8 @@ def lattice_chains(network: Network, crystal: Crystal) -> list[LatticeChain]:
             points_nm=chain.points_nm, burgers_uvw=snapped[key], plane_hkl=_plane_of_longest_part(chain, crystal, planes),
             is_junction=float(np.linalg.norm(chain.burgers_nm)) > 1.05 * shortest_nm
             and min(network.arm_counts[list(chain.end_nodes)]) >= 3,
+            through_box=chain.end_nodes[0] == chain.end_nodes[1] and network.arm_counts[chain.end_nodes[0]] == 2
+            and not np.array_equal(chain.points_nm[0], chain.points_nm[-1]),
         ))  # fmt: skip
     return result
 
@@ -230,10 +237,25 @@ def cut(
     shown: list[Dislocation] = []
     for line in lines:
         points_image = (line.points_nm - origin_nm) @ image_from_crystal.T
+        parts: list[np.ndarray] = []
         for shift in _shifts(points_image, period_image, window_nm):
             for piece in _in_window(points_image + shift, window_nm[:2]):
-                shown += [_dislocation(line, part) for part in between_faces(piece, faces)]
+                parts += between_faces(piece, faces)
+        shown += [_dislocation(line, part) for part in (_joined(parts) if line.through_box else parts)]
     return shown
+
+
+def _joined(parts: list[np.ndarray]) -> list[np.ndarray]:
+    """Pieces of the images of one endless line, put together where one ends and the next begins."""
+    parts = list(parts)
+    while True:
+        pair = next(((i, j) for i, j in itertools.permutations(range(len(parts)), 2)
+                     if np.abs(parts[i][-1] - parts[j][0]).max() < JOIN_TOLERANCE_NM), None)  # fmt: skip
+        if pair is None:
+            return parts
+        i, j = pair
+        joined = np.concatenate([parts[i], parts[j][1:]])
+        parts = [part for k, part in enumerate(parts) if k not in pair] + [joined]
 
 
 def _dislocation(line: LatticeChain, points_nm: np.ndarray) -> Dislocation:
@@ -338,7 +360,7 @@ def _plane_of_longest_part(
 
 
 def snap_plane(normal: np.ndarray, crystal: Crystal) -> tuple[int, int, int]:
-    """The lattice plane of indices up to 6 whose normal lies within 2 degrees, else (0, 0, 0)."""
+    """The lattice plane of low indices nearest to a normal, within PLANE_TOLERANCE_DEG, else (0, 0, 0)."""
     if np.linalg.norm(normal) < 1e-9:
         return (0, 0, 0)
     covariant = crystal.lattice_nm.T @ np.asarray(normal, dtype=np.float64)

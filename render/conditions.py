@@ -14,7 +14,6 @@ from physics.beam import BeamCondition, excitation_error_of_ng, image_from_cryst
 from physics.crystal import Crystal
 from physics.errors import InputError, require
 from physics.foil import Foil
-from physics.frames import field_nm
 from physics.miller import direction_from_bravais, plane_from_bravais
 from render.detector import Detector
 from render.sample_config import BeamConfig, DetectorConfig, FoilConfig, SampleConfig
@@ -24,6 +23,7 @@ CUBIC_ZONES = ((0, 0, 1), (1, 0, 1), (1, 1, 1), (1, 1, 2), (0, 1, 3), (1, 2, 3))
 HEXAGONAL_ZONES = ((0, 0, 1), (1, 0, 0), (2, 1, 0), (1, 0, 1), (2, 1, 1), (1, -1, 3))
 WIDEST_G_INV_NM = 9.0
 LONGEST_XI_NM = 170.0
+THINNEST_FOIL_PX = 50
 LINE_WIDTH_OVER_XI_EFF = 0.25  # median over simulated realistic scenes; Hirsch et al. (1977) give a third to a fifth
 
 
@@ -82,26 +82,37 @@ def condition_of_series(entry: Any, crystal: Crystal, beam: BeamCondition, where
     return BeamCondition(**(changes | {"image_rotation_deg": changed.image_rotation_deg - turned_deg}))
 
 
-def draw_pixel_nm(config: SampleConfig, crystal: Crystal, beam: BeamCondition, rng: np.random.Generator) -> float:
-    """The pixel: fixed, drawn, or such that a line's image is as many pixels wide as drawn."""
+def draw_thickness_nm(config: FoilConfig, crystal: Crystal, beam: BeamCondition, rng: np.random.Generator) -> float:
+    """The foil's thickness: fixed, drawn, or as many extinction distances as drawn."""
+    thickness_nm, thickness_xi = config.thickness_nm.draw(rng), config.thickness_xi.draw(rng)
+    if thickness_nm is None:
+        thickness_nm = np.clip(thickness_xi * xi_g_nm(crystal, beam), *config.thickness_limits_nm)
+    return float(thickness_nm)
+
+
+def draw_pixel_nm(
+    config: SampleConfig, crystal: Crystal, beam: BeamCondition, thickness_nm: float, rng: np.random.Generator
+) -> float:
+    """The pixel: fixed, drawn, or such that a line's image is as many pixels wide as drawn.
+
+    In the last case it is at most 1 / THINNEST_FOIL_PX of the thickness, below which a slip plane is too narrow a strip.
+    """
     pixel_nm, width_px = config.pixel_nm.draw(rng), config.line_width_px.draw(rng)
     if pixel_nm is None:
         xi_nm = xi_g_nm(crystal, beam)
         xi_eff_nm = xi_nm / math.hypot(1, beam.s_inv_nm * xi_nm)
-        pixel_nm = np.clip(LINE_WIDTH_OVER_XI_EFF * xi_eff_nm / width_px, *config.pixel_limits_nm)
+        finest_nm, coarsest_nm = config.pixel_limits_nm
+        coarsest_nm = max(finest_nm, min(coarsest_nm, thickness_nm / THINNEST_FOIL_PX))
+        pixel_nm = np.clip(LINE_WIDTH_OVER_XI_EFF * xi_eff_nm / width_px, finest_nm, coarsest_nm)
     return float(pixel_nm)
 
 
 def draw_foil(
-    config: FoilConfig, crystal: Crystal, beam: BeamCondition, shape: tuple[int, int], pixel_nm: float,
+    config: FoilConfig, crystal: Crystal, beam: BeamCondition, thickness_nm: float, field_longer_nm: float,
     rng: np.random.Generator,
 ) -> Foil:  # fmt: skip
-    """A foil whose thickness suits the reflection where none is fixed."""
-    drawn = {f.name: getattr(config, f.name).draw(rng) for f in fields(config) if f.name != "thickness_limits_nm"}
-    longer_nm = max(field_nm(shape, pixel_nm))
-    thickness_nm = drawn["thickness_nm"]
-    if thickness_nm is None:
-        thickness_nm = float(np.clip(drawn["thickness_xi"] * xi_g_nm(crystal, beam), *config.thickness_limits_nm))
+    """A foil of `thickness_nm`, tilted, tapered and bent as drawn."""
+    drawn = {f.name: getattr(config, f.name).draw(rng) for f in fields(config) if not f.name.startswith("thickness_")}
     normal = drawn["normal_uvw"]
     if normal is not None:
         normal = direction_indices(normal) if len(normal) == 4 else tuple(normal)
@@ -110,10 +121,10 @@ def draw_foil(
     return Foil(
         thickness_nm=thickness_nm,
         normal_uvw=normal,
-        # No thinner than a quarter at the field's edge, so that the field shows a specimen and not a hole.
-        wedge_deg=drawn["wedge_deg"] + math.degrees(2 * math.atan(min(drawn["taper_nm"], 1.2 * thickness_nm) / 2 / longer_nm)),
+        # The taper is held back where the thin side would end inside the field.
+        wedge_deg=drawn["wedge_deg"] + math.degrees(2 * math.atan(min(drawn["taper_nm"], 1.2 * thickness_nm) / 2 / field_longer_nm)),
         wedge_azimuth_deg=drawn["wedge_azimuth_deg"],
-        curvature_inv_um=drawn["curvature_inv_um"] + drawn["bend_mrad"] / longer_nm,  # mrad / nm = 1 / um
+        curvature_inv_um=drawn["curvature_inv_um"] + drawn["bend_mrad"] / field_longer_nm,  # mrad / nm = 1 / um
         cross_curvature_inv_um=drawn["cross_curvature_inv_um"],
         curvature_azimuth_deg=drawn["curvature_azimuth_deg"],
     )

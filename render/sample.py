@@ -20,9 +20,10 @@ from physics.crystal import Crystal
 from physics.dislocation import Dislocation
 from physics.errors import InputError, require
 from physics.foil import Foil
+from physics.frames import field_nm
 from physics.material import material_names
 from physics.network import FieldTooWide
-from render.conditions import condition_of_series, draw_beam, draw_detector, draw_foil, draw_pixel_nm, normal_uvw_of
+from render.conditions import condition_of_series, draw_beam, draw_detector, draw_foil, draw_pixel_nm, draw_thickness_nm, normal_uvw_of
 from render.detector import Detector
 from render.draw import Fixed
 from render.mixture import Specimen, draw_mixture
@@ -95,10 +96,11 @@ def _draw_condition(
     config: SampleConfig, crystal: Crystal, rng: np.random.Generator, widest_nm: float = math.inf
 ) -> tuple[BeamCondition, Foil, Detector, Specimen]:
     beam = draw_beam(config.beam, crystal, rng)
-    pixel_nm = draw_pixel_nm(config, crystal, beam, rng)
+    thickness_nm = draw_thickness_nm(config.foil, crystal, beam, rng)
+    pixel_nm = draw_pixel_nm(config, crystal, beam, thickness_nm, rng)
     if config.pixel_nm == Fixed(None):
         pixel_nm = min(pixel_nm, widest_nm / max(config.shape))
-    foil = draw_foil(config.foil, crystal, beam, config.shape, pixel_nm, rng)
+    foil = draw_foil(config.foil, crystal, beam, thickness_nm, max(field_nm(config.shape, pixel_nm)), rng)
     detector = draw_detector(config.detector, rng)
     return beam, foil, detector, Specimen.of(crystal, foil, beam, config.shape, pixel_nm)
 

@@ -224,8 +224,8 @@ class FoilConfig:
     """
 
     thickness_nm: Draw = _draw(None)
-    thickness_xi: Draw = _draw({"uniform": [1.5, 5.0]})
-    thickness_limits_nm: tuple[float, float] = (60.0, 320.0)
+    thickness_xi: Draw = _draw({"uniform": [1.8, 5.0]})
+    thickness_limits_nm: tuple[float, float] = (70.0, 320.0)
     normal_uvw: Draw = _draw(None)
     tilt_deg: Draw = _draw({"choice": [0, {"uniform": [0, 25]}]})
     tilt_azimuth_deg: Draw = _draw({"uniform": [0, 360]})
@@ -332,7 +332,7 @@ class SampleConfig:
     shape: tuple[int, int] = (512, 512)
     pixel_nm: Draw = _draw(None)
     line_width_px: Draw = _draw({"log_uniform": [2.5, 9]})
-    pixel_limits_nm: tuple[float, float] = (0.4, 5.0)
+    pixel_limits_nm: tuple[float, float] = (0.4, 4.0)
     visible_contrast: float = 0.02
     slice_nm: float = 1.0
     core_nm: float = 0.5
