@@ -111,24 +111,6 @@ def parse(value: Any, field: str) -> Distribution:
     return Between(law, a, b)
 
 
-def numbers(distribution: Distribution, field: str, *, low: float = -math.inf, high: float = math.inf,
-            null: bool = False) -> Distribution:  # fmt: skip
-    """`distribution` after checking that it gives numbers in [low, high] (null: or nothing at all)."""
-    for value in distribution.values():
-        if value is None and null:
-            continue
-        is_number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-        require(is_number, field, "be a number" + (" or null" if null else ""), value)
-        require(low <= value <= high, field, _range(low, high), value)
-    return distribution
-
-
-def _range(low: float, high: float) -> str:
-    if high == math.inf:
-        return f"be >= {low:g}"
-    return f"be <= {high:g}" if low == -math.inf else f"lie in [{low:g}, {high:g}]"
-
-
 def _two_numbers(given: Any, field: str) -> tuple[float, float]:
     try:
         a, b = (float(v) for v in given)

@@ -23,7 +23,15 @@ from physics.foil import Foil
 from physics.frames import field_nm
 from physics.material import material_names
 from physics.network import FieldTooWide
-from render.conditions import condition_of_series, draw_beam, draw_detector, draw_foil, draw_pixel_nm, draw_thickness_nm, normal_uvw_of
+from render.conditions import (
+    condition_of_series,
+    draw_beam,
+    draw_detector,
+    draw_foil,
+    draw_pixel_nm,
+    draw_thickness_nm,
+    normal_uvw_of,
+)
 from render.detector import Detector
 from render.draw import Fixed
 from render.mixture import Specimen, draw_mixture

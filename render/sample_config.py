@@ -15,6 +15,8 @@ from typing import Any
 
 from physics.crystal import Crystal
 from physics.errors import InputError, require
+from physics.miller import plane_from_bravais
+from physics.slip import slip_systems
 from render.draw import Distribution, Fixed, parse
 
 Draw = Distribution
@@ -33,7 +35,7 @@ def _check_source_value(value: Any, where: str, name: str) -> None:
 
 def _check_indices(value: Any, where: str) -> None:
     ok = isinstance(value, list | tuple) and len(value) in (3, 4) and all(_is_number(v) and v == int(v) for v in value)
-    require(ok, where, "be three integers", list(value) if isinstance(value, tuple) else value)
+    require(ok, where, "be three integers (four: Miller-Bravais)", list(value) if isinstance(value, tuple) else value)
     require(any(value), where, "not be [0, 0, 0]", list(value))
 
 
@@ -357,11 +359,10 @@ class SampleConfig:
         crystal = Crystal.from_material(material)
         for g_hkl in self.beam.g_hkl.values():
             if g_hkl is not None:
-                require(crystal.is_allowed_reflection(g_hkl), "beam.g_hkl",
+                three = plane_from_bravais(g_hkl) if len(g_hkl) == 4 else g_hkl
+                require(crystal.is_allowed_reflection(three), "beam.g_hkl",
                         f"be a reflection that the {crystal.structure} lattice of {material} allows", list(g_hkl))  # fmt: skip
         if isinstance(self.scene, Mixture) and self.scene.family is not None:
-            from physics.slip import slip_systems
-
             slip_systems(crystal, self.scene.family)
 
     @classmethod
