@@ -21,8 +21,10 @@ from render.shards import SCHEMA, Plan, file_sha256
 
 # How and where to render, not what: other values give the same bytes.
 NOT_CONTENT = ("out", "workers", "scheduler")
-# Packages whose version can change the bytes of an image; a dataset is finished with those it was begun with.
+# Packages whose version can change the bytes of an image, and "source", the SHA-256 of this project's own code: a
+# dataset is finished with what it was begun with.
 BINDING_PACKAGES = ("gdotb", "numpy", "scipy", "numba")
+BINDING = (*BINDING_PACKAGES, "source")
 SPLIT_FRACTION = 0.1
 SPLIT_STREAM = 0x73706C6974  # "split": a stream of its own, so that no image shares its numbers
 
@@ -79,10 +81,10 @@ def check_same(found: Mapping[str, Any], wanted: Mapping[str, Any], path: Path) 
             f"out must be a new path or the dataset of this configuration, got {path}, which holds another dataset"
             + (f" ({differing})" if differing else "")
         )
-    for package in BINDING_PACKAGES:
-        before, now = found["versions"].get(package), wanted["versions"].get(package)
-        require(before == now or found["state"] == "complete", "out", f"be finished with {package} {before}, which began it",
-                f"{package} {now}", "render into another path")  # fmt: skip
+    for name in BINDING:
+        before, now = found["versions"].get(name), wanted["versions"].get(name)
+        require(before == now or found["state"] == "complete", "out", f"be finished with {name} {before}, which began it",
+                f"{name} {now}", "render into another path")  # fmt: skip
 
 
 def split_indices(n: int, seed: int, together: int = 1) -> dict[str, np.ndarray]:
@@ -148,9 +150,18 @@ def card(attributes: Mapping[str, Any], summaries: Iterable[Mapping[str, Any]], 
 
 def versions() -> dict[str, str | None]:
     """Versions of what makes the bytes."""
-    return {"python": platform.python_version()} | {
-        package: _version(package) for package in (*BINDING_PACKAGES, "zarr", "bpy")
-    }
+    packages = {package: _version(package) for package in (*BINDING_PACKAGES, "zarr", "bpy")}
+    return {"python": platform.python_version(), **packages, "source": source_sha256()}
+
+
+def source_sha256() -> str:
+    """SHA-256, to 16 digits, over the code that makes images and their labels."""
+    digest = hashlib.sha256()
+    for package in ("physics", "render"):
+        folder = Path(__file__).resolve().parent.parent / package
+        for file in sorted([*folder.rglob("*.py"), *folder.rglob("materials/*.json")]):
+            digest.update(file.relative_to(folder).as_posix().encode() + file.read_bytes())
+    return digest.hexdigest()[:16]
 
 
 def _version(package: str) -> str | None:
