@@ -9,25 +9,19 @@ Axes: K vertices, M modes of a wave, N lines. All positions in nm, image frame.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import roots_genlaguerre
 
+from physics.clipping import SHORTEST_SEGMENT_NM, Faces, between_faces
 from physics.dislocation import Dislocation
 from physics.errors import require
 from physics.frozen import frozen_array
 
-# Heights (entrance, exit) of the two faces over the columns at (x, y).
-Faces = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
-
-FACE_TOLERANCE_NM = 1e-6
-SHORTEST_SEGMENT_NM = 1e-2
 MOST_SEGMENTS = 80  # of one chord, however long
-FACE_ACCURACY_NM = 1e-9
-_MOST_STEPS = 60
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -228,25 +222,6 @@ def wave(s: np.ndarray, amplitude_nm: ArrayLike) -> np.ndarray:
     return np.sin(np.pi * np.multiply.outer(s, modes)) @ amplitude_nm
 
 
-def between_faces(points_nm: np.ndarray, faces: Faces) -> list[np.ndarray]:
-    """The parts (K', 3) of a polyline that lie in the foil, cut where its segments meet a face.
-
-    A segment may cross each face once; vertices closer than SHORTEST_SEGMENT_NM to a cut are dropped. A closed
-    loop that is cut keeps no trace of where it began.
-    """
-    with_cuts = _with_cuts(points_nm, _crossings(points_nm, faces))
-    middles = (with_cuts[1:] + with_cuts[:-1]) / 2
-    entrance_nm, exit_nm = faces(middles[:, 0], middles[:, 1])
-    inside = (middles[:, 2] <= entrance_nm + FACE_TOLERANCE_NM) & (middles[:, 2] >= exit_nm - FACE_TOLERANCE_NM)
-    if inside[0] and inside[-1] and not inside.all() and np.array_equal(points_nm[0], points_nm[-1]):
-        first = int(np.argmin(inside))
-        with_cuts = np.concatenate([with_cuts[first:-1], with_cuts[: first + 1]])
-        inside = np.roll(inside, -first)
-    changes = np.flatnonzero(np.diff(np.concatenate([[False], inside, [False]]).astype(np.int8)))
-    spaced = (_spaced(with_cuts[start : stop + 1]) for start, stop in zip(changes[::2], changes[1::2]))
-    return [piece for piece in spaced if piece is not None]
-
-
 def _chord_ends(
     point_nm: np.ndarray, direction: np.ndarray, faces: Faces, reach_nm: float
 ) -> tuple[np.ndarray, np.ndarray] | None:
@@ -303,48 +278,3 @@ def _ellipse(axis_1: np.ndarray, axis_2: np.ndarray, radius_nm: float, aspect: f
 
 def _segments(length_nm: float, step_nm: float) -> int:
     return max(4, int(np.ceil(length_nm / step_nm)))
-
-
-def _crossings(points_nm: np.ndarray, faces: Faces) -> np.ndarray:
-    """Where the polyline crosses a face, as positions (C,) along it in units of segments."""
-    heights = np.array(faces(points_nm[:, 0], points_nm[:, 1]))
-    above_nm = points_nm[:, 2] - heights
-    before, after = above_nm[:, :-1], above_nm[:, 1:]
-    crosses = (np.minimum(before, after) < -FACE_TOLERANCE_NM) & (np.maximum(before, after) > FACE_TOLERANCE_NM)
-    face, segment = np.nonzero(crosses)
-    if not len(face):
-        return np.empty(0)
-    start, edge = points_nm[segment], points_nm[segment + 1] - points_nm[segment]
-    low, high = np.zeros(len(face)), np.ones(len(face))
-    at_low, at_high = before[crosses], after[crosses]
-    each = np.arange(len(face))
-    # False position with the Illinois weight: one step where the face is plane, a few where it is bent.
-    for _ in range(_MOST_STEPS):
-        t = (low * at_high - high * at_low) / (at_high - at_low)
-        p = start + t[:, None] * edge
-        at_t = p[:, 2] - np.array(faces(p[:, 0], p[:, 1]))[face, each]
-        if np.abs(at_t).max() < FACE_ACCURACY_NM:
-            break
-        beyond = (at_t > 0) == (at_low > 0)
-        at_high, at_low = np.where(beyond, at_high / 2, at_t), np.where(beyond, at_t, at_low / 2)
-        low, high = np.where(beyond, t, low), np.where(beyond, high, t)
-    return segment + t
-
-
-def _with_cuts(points_nm: np.ndarray, cuts: np.ndarray) -> np.ndarray:
-    """The polyline with a vertex more at each cut."""
-    along = np.unique(np.concatenate([np.arange(len(points_nm), dtype=np.float64), cuts]))
-    segment = np.minimum(along.astype(np.int64), len(points_nm) - 2)
-    part = (along - segment)[:, None]
-    return np.where(part == 1, points_nm[segment + 1], points_nm[segment] + part * (points_nm[segment + 1] - points_nm[segment]))
-
-
-def _spaced(piece: np.ndarray) -> np.ndarray | None:
-    """A cut piece without vertices that crowd its two ends; None if nothing is left of it."""
-    near_start = np.linalg.norm(piece - piece[0], axis=1) < SHORTEST_SEGMENT_NM
-    near_end = np.linalg.norm(piece - piece[-1], axis=1) < SHORTEST_SEGMENT_NM
-    if near_start.all() or (near_start[-1] and not np.array_equal(piece[0], piece[-1])):
-        return None
-    keep = ~(near_start | near_end)
-    keep[0] = keep[-1] = True
-    return piece[keep]

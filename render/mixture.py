@@ -13,6 +13,7 @@ from functools import cache
 import numpy as np
 
 from physics.beam import BeamCondition, foil_normal_image, image_from_crystal
+from physics.clipping import Faces
 from physics.crystal import Crystal
 from physics.dislocation import Dislocation
 from physics.errors import InputError
@@ -20,7 +21,6 @@ from physics.foil import Foil
 from physics.frames import field_nm
 from physics.slip import SlipSystem, slip_systems
 from physics.sources import (
-    Faces,
     GlidePlane,
     LineShape,
     bow_out,

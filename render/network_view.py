@@ -12,7 +12,9 @@ from physics.crystal import Crystal
 from physics.dislocation import Dislocation
 from physics.errors import InputError, require
 from physics.junction import open_ends
-from physics.network import LatticeChain, Network, check_view, cut, lattice_chains
+from physics.network import Network
+from physics.network_cut import check_view, cut
+from physics.network_lattice import LatticeChain, lattice_chains
 from physics.networkio import read_paradis
 from render.mixture import Specimen
 from render.sample_config import NetworkScene

@@ -22,7 +22,7 @@ from physics.errors import InputError, require
 from physics.foil import Foil
 from physics.frames import field_nm
 from physics.material import material_names
-from physics.network import FieldTooWide
+from physics.network_cut import FieldTooWide
 from render.conditions import (
     condition_of_series,
     draw_beam,

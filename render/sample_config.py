@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import math
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
@@ -195,6 +196,7 @@ class NetworkScene:
 
     def __post_init__(self) -> None:
         require(bool(self.file), "scene.file", "name a ParaDiS or ExaDiS .data file", "nothing", "write scene.file=…")
+        require(os.path.isfile(str(self.file)), "scene.file", "be a file that exists", self.file)
         require(self.burgers_nm is not None, "scene.burgers_nm", "be given", "nothing",
                 "it is the file's unit of length (burgMag) in nm, which the .data file does not hold")  # fmt: skip
         ok = _is_number(self.burgers_nm) and 0.01 <= self.burgers_nm <= 10

@@ -11,7 +11,9 @@ import pytest
 from physics.crystal import Crystal
 from physics.errors import InputError
 from physics.junction import open_ends
-from physics.network import FieldTooWide, Network, chains, cut, lattice_chains, snap_burgers, snap_plane
+from physics.network import Network, chains
+from physics.network_cut import FieldTooWide, cut
+from physics.network_lattice import lattice_chains, snap_burgers, snap_plane
 from physics.networkio import read_paradis
 
 A_AL = Crystal.from_material("al").lattice_nm[0, 0]

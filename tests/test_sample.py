@@ -190,9 +190,9 @@ def test_the_material_of_a_network_may_be_found_among_several(tmp_path):
     ("scene", "more", "message"),
     [
         ({}, {}, "scene.file must name a ParaDiS"),
-        ({"file": "x.data"}, {}, "scene.burgers_nm must be given"),
-        ({"file": "x.data", "burgers_nm": -1}, {}, "scene.burgers_nm must lie in"),
-        ({"file": "/nonexistent.data", "burgers_nm": 0.25}, {}, "scene.file must be a readable file, got /nonexistent.data"),
+        ({"file": "WALL"}, {}, "scene.burgers_nm must be given"),
+        ({"file": "WALL", "burgers_nm": -1}, {}, "scene.burgers_nm must lie in"),
+        ({"file": "/nonexistent.data", "burgers_nm": 0.25}, {}, "scene.file must be a file that exists, got /nonexistent.data"),
         ({"file": "WALL", "burgers_nm": 0.2863}, {"pixel_nm": 6.0}, "no wider than the network's box"),
         ({"file": "WALL", "burgers_nm": 0.25}, {"pixel_nm": 1.0}, "lattice vector of al"),
         ({"file": "WALL", "burgers_nm": 0.2863}, {"pixel_nm": 1.0, "material": "ta"}, "lattice vector of ta"),

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from physics.clipping import between_faces
 from physics.errors import InputError
 from physics.sources import (
     GlidePlane,
     LineShape,
-    between_faces,
     bow_out,
     dipole,
     glide_loop,

@@ -1,0 +1,127 @@
+"""Cutting polylines: at the two faces of a foil, and at the border of a window.
+
+Axes: K vertices, C cuts. All positions in nm, image frame.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+
+import numpy as np
+
+# Heights (entrance, exit) of the two faces over the columns at (x, y).
+Faces = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
+
+FACE_TOLERANCE_NM = 1e-6
+FACE_ACCURACY_NM = 1e-9
+SHORTEST_SEGMENT_NM = 1e-2
+_MOST_STEPS = 60
+
+
+def between_faces(points_nm: np.ndarray, faces: Faces) -> list[np.ndarray]:
+    """The parts (K', 3) of a polyline that lie in the foil, cut where its segments meet a face.
+
+    A segment may cross each face once; vertices closer than SHORTEST_SEGMENT_NM to a cut are dropped. A closed
+    loop that is cut keeps no trace of where it began.
+    """
+    with_cuts = _with_cuts(points_nm, _crossings(points_nm, faces))
+    middles = (with_cuts[1:] + with_cuts[:-1]) / 2
+    entrance_nm, exit_nm = faces(middles[:, 0], middles[:, 1])
+    inside = (middles[:, 2] <= entrance_nm + FACE_TOLERANCE_NM) & (middles[:, 2] >= exit_nm - FACE_TOLERANCE_NM)
+    if inside[0] and inside[-1] and not inside.all() and np.array_equal(points_nm[0], points_nm[-1]):
+        first = int(np.argmin(inside))
+        with_cuts = np.concatenate([with_cuts[first:-1], with_cuts[: first + 1]])
+        inside = np.roll(inside, -first)
+    changes = np.flatnonzero(np.diff(np.concatenate([[False], inside, [False]]).astype(np.int8)))
+    spaced = (_spaced(with_cuts[start : stop + 1]) for start, stop in zip(changes[::2], changes[1::2]))
+    return [piece for piece in spaced if piece is not None]
+
+
+def in_window(points_nm: np.ndarray, half_window_nm: np.ndarray) -> list[np.ndarray]:
+    """Pieces of a polyline inside |x|, |y| < half window, cut at its border."""
+    pieces = [points_nm]
+    for axis, sign in itertools.product((0, 1), (1.0, -1.0)):
+        pieces = [part for piece in pieces for part in _below(piece, sign * piece[:, axis] - half_window_nm[axis])]
+    return pieces
+
+
+def _below(points_nm: np.ndarray, height_nm: np.ndarray) -> list[np.ndarray]:
+    """Pieces of a polyline where the height, linear along each segment, is <= 0."""
+    inside = height_nm <= 0
+    if inside.all():
+        return [points_nm]
+    closed = len(points_nm) > 2 and np.array_equal(points_nm[0], points_nm[-1])
+    if closed and inside.any():
+        # A loop that is cut starts outside, so that its first and last piece are not one line in two parts.
+        first = int(np.argmin(inside))
+        points_nm = np.concatenate([points_nm[first:-1], points_nm[: first + 1]])
+        height_nm = np.concatenate([height_nm[first:-1], height_nm[: first + 1]])
+        inside = height_nm <= 0
+    pieces: list[list[np.ndarray]] = []
+    current: list[np.ndarray] = [points_nm[0]] if inside[0] else []
+    for k in range(len(points_nm) - 1):
+        if inside[k] != inside[k + 1]:
+            t = height_nm[k] / (height_nm[k] - height_nm[k + 1])
+            border = points_nm[k] + t * (points_nm[k + 1] - points_nm[k])
+            current.append(border)
+            if inside[k]:
+                pieces.append(current)
+                current = []
+        if inside[k + 1]:
+            current.append(points_nm[k + 1])
+    pieces.append(current)
+    arrays = (np.array(piece) for piece in pieces if len(piece) >= 2)
+    spaced = (_without_repeats(piece) for piece in arrays)
+    return [piece for piece in spaced if len(piece) >= 2]
+
+
+def _without_repeats(points_nm: np.ndarray) -> np.ndarray:
+    steps_nm = np.linalg.norm(np.diff(points_nm, axis=0), axis=1)
+    keep = np.concatenate([[True], steps_nm > SHORTEST_SEGMENT_NM * 1e-3])
+    return points_nm[keep]
+
+
+def _crossings(points_nm: np.ndarray, faces: Faces) -> np.ndarray:
+    """Where the polyline crosses a face, as positions (C,) along it in units of segments."""
+    heights = np.array(faces(points_nm[:, 0], points_nm[:, 1]))
+    above_nm = points_nm[:, 2] - heights
+    before, after = above_nm[:, :-1], above_nm[:, 1:]
+    crosses = (np.minimum(before, after) < -FACE_TOLERANCE_NM) & (np.maximum(before, after) > FACE_TOLERANCE_NM)
+    face, segment = np.nonzero(crosses)
+    if not len(face):
+        return np.empty(0)
+    start, edge = points_nm[segment], points_nm[segment + 1] - points_nm[segment]
+    low, high = np.zeros(len(face)), np.ones(len(face))
+    at_low, at_high = before[crosses], after[crosses]
+    each = np.arange(len(face))
+    # False position with the Illinois weight: one step where the face is plane, a few where it is bent.
+    for _ in range(_MOST_STEPS):
+        t = (low * at_high - high * at_low) / (at_high - at_low)
+        p = start + t[:, None] * edge
+        at_t = p[:, 2] - np.array(faces(p[:, 0], p[:, 1]))[face, each]
+        if np.abs(at_t).max() < FACE_ACCURACY_NM:
+            break
+        beyond = (at_t > 0) == (at_low > 0)
+        at_high, at_low = np.where(beyond, at_high / 2, at_t), np.where(beyond, at_t, at_low / 2)
+        low, high = np.where(beyond, t, low), np.where(beyond, high, t)
+    return segment + t
+
+
+def _with_cuts(points_nm: np.ndarray, cuts: np.ndarray) -> np.ndarray:
+    """The polyline with a vertex more at each cut."""
+    along = np.unique(np.concatenate([np.arange(len(points_nm), dtype=np.float64), cuts]))
+    segment = np.minimum(along.astype(np.int64), len(points_nm) - 2)
+    part = (along - segment)[:, None]
+    return np.where(part == 1, points_nm[segment + 1], points_nm[segment] + part * (points_nm[segment + 1] - points_nm[segment]))
+
+
+def _spaced(piece: np.ndarray) -> np.ndarray | None:
+    """A cut piece without vertices that crowd its two ends; None if nothing is left of it."""
+    near_start = np.linalg.norm(piece - piece[0], axis=1) < SHORTEST_SEGMENT_NM
+    near_end = np.linalg.norm(piece - piece[-1], axis=1) < SHORTEST_SEGMENT_NM
+    if near_start.all() or (near_start[-1] and not np.array_equal(piece[0], piece[-1])):
+        return None
+    keep = ~(near_start | near_end)
+    keep[0] = keep[-1] = True
+    return piece[keep]
