@@ -34,20 +34,20 @@ class TraceSettings:
     the final smoothing takes for a wiggle.
     """
 
-    seed_level: float = 0.35
-    follow_level: float = 0.2
-    coast_px: float = 8.0
-    overlap_px: float = 36.0
+    seed_level: float = 0.2
+    follow_level: float = 0.33
+    coast_px: float = 5.4
+    overlap_px: float = 40.0
     shortest_fragment_px: float = 6.0
     shortest_px: float = 12.0
     lowest_confidence: float = 0.3
-    bridge_px: float = 32.0
+    bridge_px: float = 44.0
     wavelength_px: float = 14.0
-    heading_gain: float = 0.45
-    curvature_gain: float = 0.12
-    side_gain: float = 1.0
-    shared_trust: float = 0.3
-    ambiguous_trust: float = 0.3
+    heading_gain: float = 0.5
+    curvature_gain: float = 0.19
+    side_gain: float = 0.3
+    shared_trust: float = 0.6
+    ambiguous_trust: float = 0.1
 
     def __post_init__(self) -> None:
         for name in ("seed_level", "follow_level", "lowest_confidence"):
