@@ -26,7 +26,7 @@ from physics.strain.isotropic import DOWN, coefficients
 from physics.strain.segments import Segments
 
 # The polynomials of a slice hold while pi h |S| stays below 1; d(g.u)/dd far from lines adds little to s.
-WIDEST_STEP = 0.7
+WIDEST_STEP = 0.6
 # What the far field of one segment may err by, as a fraction of 1/xi_g.
 FIELD_TOLERANCE = 5e-4
 

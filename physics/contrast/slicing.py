@@ -20,7 +20,13 @@ import numpy as np
 # Where the two Gauss points lie, in panels, from its middle.
 GAUSS_OFFSET = math.sqrt(3) / 6
 # A panel is at most this fraction of sqrt(distance^2 + core^2).
-PANEL_FRACTION = 0.5
+PANEL_FRACTION = 0.25
+
+_ONE, _HALF, _QUARTER = np.float32(1), np.float32(1 / 2), np.float32(1 / 4)
+# Series of cos sqrt(x) - 1, sin sqrt(x)/sqrt(x) and the derivative of the latter.
+_C1, _C2, _C3, _C4 = np.float32(-1 / 2), np.float32(1 / 24), np.float32(-1 / 720), np.float32(1 / 40320)
+_S1, _S2, _S3, _S4 = np.float32(-1 / 6), np.float32(1 / 120), np.float32(-1 / 5040), np.float32(1 / 362880)
+_D0, _D1, _D2, _D3 = np.float32(1 / 120), np.float32(1 / 60), np.float32(-1 / 1680), np.float32(1 / 90720)
 
 
 @numba.njit(cache=True, error_model="numpy")
@@ -59,26 +65,20 @@ def pass_panel(phi_0, phi_g, s_1, s_2, length_nm, q):
 def step_matrix(s, eps, step, q_re, q_im, x_re_0, x_im):
     """`pass_panel` as the eight real numbers of (matrix - 1), rows first, in float32.
 
-    `step` is pi h, `x_re_0` and `x_im` the real and imaginary part of (step q)^2. Good to 3e-8 for |step^2 (s^2 + q^2)| <= 1. The matrix without 1 keeps float32 from losing the
-    small change of a thin slice.
+    `step` is pi h, `x_re_0` and `x_im` the real and imaginary part of (step q)^2. With x = (step G)^2, cos sqrt(x)
+    and sin sqrt(x)/sqrt(x) are expanded about the real part of x, where (cos sqrt x)' = -(sin sqrt(x)/sqrt x)/2;
+    good to 1e-7 for |x| <= 0.5. The matrix without 1 keeps float32 from losing the small change of a thin slice.
     """
-    x_re = x_re_0 + step * step * s * s
-    # cos sqrt(x) - 1 = -x/2 p and sin sqrt(x)/sqrt(x) = 1 - x/6 r, by Horner's scheme in complex x.
-    p_re, p_im = np.float32(1.0) - x_re * np.float32(1 / 90), -x_im * np.float32(1 / 90)
-    p_re, p_im = np.float32(1.0) - (x_re * p_re - x_im * p_im) * np.float32(1 / 56), -(x_re * p_im + x_im * p_re) * np.float32(1 / 56)
-    p_re, p_im = np.float32(1.0) - (x_re * p_re - x_im * p_im) * np.float32(1 / 30), -(x_re * p_im + x_im * p_re) * np.float32(1 / 30)
-    p_re, p_im = np.float32(1.0) - (x_re * p_re - x_im * p_im) * np.float32(1 / 12), -(x_re * p_im + x_im * p_re) * np.float32(1 / 12)
-    c_re, c_im = -(x_re * p_re - x_im * p_im) * np.float32(1 / 2), -(x_re * p_im + x_im * p_re) * np.float32(1 / 2)
-    r_re, r_im = np.float32(1.0) - x_re * np.float32(1 / 72), -x_im * np.float32(1 / 72)
-    r_re, r_im = np.float32(1.0) - (x_re * r_re - x_im * r_im) * np.float32(1 / 42), -(x_re * r_im + x_im * r_re) * np.float32(1 / 42)
-    r_re, r_im = np.float32(1.0) - (x_re * r_re - x_im * r_im) * np.float32(1 / 20), -(x_re * r_im + x_im * r_re) * np.float32(1 / 20)
-    r_re, r_im = np.float32(1.0) - (x_re * r_re - x_im * r_im) * np.float32(1 / 6), -(x_re * r_im + x_im * r_re) * np.float32(1 / 6)
-    t_re, t_im = step * r_re, step * r_im
-    u_re, u_im = q_re + eps * q_im, q_im - eps * q_re
-    v_re, v_im = q_re - eps * q_im, q_im + eps * q_re
+    x = x_re_0 + step * step * s * s
+    cosine = x * (_C1 + x * (_C2 + x * (_C3 + x * _C4)))
+    sinc = _ONE + x * (_S1 + x * (_S2 + x * (_S3 + x * _S4)))
+    slope = _S1 + x * (_D1 + x * (_D2 + x * _D3))
+    t_re, t_im = step * (sinc - _D0 * x_im * x_im), step * x_im * slope
+    c_re, c_im = cosine + _QUARTER * x_im * x_im * slope, -_HALF * x_im * sinc
+    w_re, w_im = t_re * q_re - t_im * q_im, t_re * q_im + t_im * q_re
     return (
         c_re + s * t_im, c_im - s * t_re,
-        -t_im * u_re - t_re * u_im, t_re * u_re - t_im * u_im,
-        -t_im * v_re - t_re * v_im, t_re * v_re - t_im * v_im,
+        eps * w_re - w_im, eps * w_im + w_re,
+        -eps * w_re - w_im, w_re - eps * w_im,
         c_re - s * t_im, c_im + s * t_re,
     )  # fmt: skip

@@ -58,24 +58,23 @@ def tile_intensities(
         for k in range(near_count[i]):
             pack(rows[near[i, k]], boxes[i, 0], boxes[i, 1], boxes[i, 2], packed[k])
         own_fault_z = fault_z[:, first[i] : first[i + 1]] - boxes[i, 2]
+        cut = _cut_layers(own, layers[i, 1] - layers[i, 0] + 2, top, layer_nm, own_fault_z)
         beta, entries, panels, crossed = _tile_field(
-            packed, len(rows), own, layers[i, 1] - layers[i, 0] + 2, top, layer_nm, boxes[i], values[i], strength,
-            tolerance, own_fault_z,
-        )  # fmt: skip
-        _integrate(beta, entries, panels, crossed, own, top, layer_nm, beam, fault_phase, intensity[first[i] : first[i + 1]])
+            packed, len(rows), own, cut, top, layer_nm, boxes[i], values[i], strength, tolerance, own_fault_z
+        )
+        _integrate(beta, cut, entries, panels, crossed, own, top, layer_nm, beam, fault_phase, intensity[first[i] : first[i + 1]])
 
 
 @numba.njit(cache=True, error_model="numpy")
-def _tile_field(packed, all_rows, columns, depth, top, layer_nm, tile_box, root_values, strength, tolerance, fault_z):
+def _tile_field(packed, all_rows, columns, cut, top, layer_nm, tile_box, root_values, strength, tolerance, fault_z):
     """d(g.u)/dd (K, C) in the middles of the layers, and the panels of the pieces that need them.
 
     Entries (E, 4) are such pieces: layer, column, first panel, number of panels. Panels (N, 3) are a length and
     the field at the two Gauss points; crossed (N,) is the fault at a panel's lower end, -1 where there is none.
     """
-    count = len(columns)
+    count, depth = len(columns), len(cut)
     x, y = columns[:, 0].astype(np.float32), columns[:, 1].astype(np.float32)
     beta = np.zeros((depth, count), np.float32)
-    cut = _cut_layers(columns, depth, top, layer_nm, fault_z)
     entries, entry_count = np.empty((256, 4), np.int32), 0
     panels, heights = np.empty((1024, 3), np.float32), np.empty(1024, np.float32)
     crossed, panel_total = np.empty(1024, np.int16), 0
@@ -311,7 +310,7 @@ def _panel_field(packed, near, far, c0, box, x, y, entries, first, heights, pane
 
 
 @numba.njit(cache=True, error_model="numpy")
-def _integrate(beta, entries, panels, crossed, columns, top, layer_nm, beam, fault_phase, intensity):
+def _integrate(beta, cut, entries, panels, crossed, columns, top, layer_nm, beam, fault_phase, intensity):
     """The two beams down all columns of a tile; their common phase and mean absorption are left to the end."""
     depth, count = beta.shape
     state = np.zeros((4, count), np.float32)
@@ -328,9 +327,10 @@ def _integrate(beta, entries, panels, crossed, columns, top, layer_nm, beam, fau
     entry = 0
     for k in range(1, depth - 1):
         upper, lower = top - k * layer_nm, top - (k + 1) * layer_nm
-        for c in range(count):
-            whole = _whole(columns[c, 2], columns[c, 3], upper, lower)
-            step[c] = np.float32(math.pi * layer_nm) if whole else _ZERO
+        step[:] = math.pi * layer_nm
+        for c in range(count if cut[k] else 0):
+            if not _whole(columns[c, 2], columns[c, 3], upper, lower):
+                step[c] = _ZERO
         end = entry
         while end < len(order) and entries[order[end], 0] == k:
             step[entries[order[end], 1]] = _ZERO

@@ -22,6 +22,7 @@ import numpy as np
 from physics.strain.isotropic import C1, C2, CORE_SQ, E1, E2, F1, H1, H2, LENGTH, N1, N2, NA1, NA2, P1, P2, Q1, Q2, START, T
 
 ORDER = 5
+POW = 2.0
 NODE_COUNT = ORDER**3
 # A packed row: three affine functions of the position in a box (s, rho1, rho2), then LENGTH onward.
 PACKED = 12 + H2 - LENGTH + 1
@@ -236,7 +237,7 @@ def far_distance_nm(half_diagonal_nm, strength, tolerance_inv_nm):
     random segments and boxes of sides 1:1:1 to 2:2:1 to be 0.03 (r/D)^6.5 for ORDER = 5.
     """
     r = half_diagonal_nm
-    distance = (0.03 * strength * r**6.5 / (2 * math.pi * tolerance_inv_nm)) ** (1 / 7.5)
+    distance = (0.03 * strength * r**6.5 * (r / 10) ** POW / (2 * math.pi * tolerance_inv_nm)) ** (1 / 7.5)
     return max(distance, 1.1 * r)
 
 
