@@ -29,6 +29,9 @@ def main(argv: list[str]) -> None:
 
     config = compose("render", argv, PATH_KEYS)
     how = {key: config[key] for key in BULK_KEYS if key in config}
+    if config["scene"].get("kind") == "file" and not any(argument.startswith("n=") for argument in argv):
+        # A given scene has nothing to draw: one image, or one for each condition of the series.
+        how["n"] = max(1, len(config["beam"].get("series") or ()))
     path = render_dataset(config, how.pop("out"), **how)
     counts = open_dataset(path).card["counts"]
     print(f"{path}: {counts['images']} images, {counts['lines']} lines, {counts['visible_lines']} of them visible")

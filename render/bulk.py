@@ -73,33 +73,32 @@ def render_dataset(
     Raises InputError for a configuration without images, or an `out` that holds something else.
     """
     sampling = SampleConfig.from_dict(config)
-    shape = tuple(int(size) for size in sampling.shape)
-    plan = Plan(n=n, shape=shape, shard=default_shard(max(1, _whole(n, "n", 1)), shape) if shard is None else shard,
-                keep_intensity=keep_intensity)  # fmt: skip
-    seed = _whole(seed, "seed", 0)
-    workers = _whole(workers, "workers", 0)
+    n, seed, workers = _whole(n, "n", 1), _whole(seed, "seed", 0), _whole(workers, "workers", 0)
+    first_scene = sample(sampling, seed, 0)
+    # A scene read from a file brings its own shape.
+    shape = first_scene.shape
+    plan = Plan(n=n, shape=shape, shard=default_shard(n, shape) if shard is None else shard, keep_intensity=keep_intensity)
     path = Path(out).absolute()
     attributes = header(config, plan, seed)
-    begun = _begun(path, attributes)
+    state = _state(path, attributes)
+    if state == "complete":
+        return path
     split = split_indices(plan.n, seed, max(1, len(sampling.beam.series)))
-    if not begun:
-        first = simulate(sample(sampling, seed, 0))
+    ready = {} if state else {0: simulate(first_scene)}
     with _client(workers, scheduler) as client:
-        if not begun:
+        if state is None:
             create_dataset(path, plan, attributes, split)
         with _alone(path):
-            if read_attributes(path)["state"] != "complete":
-                ready = {} if begun else {0: first}
-                try:
-                    _render_missing(path, plan, sampling, seed, client, ready, progress)
-                except InputError:
-                    # The configuration draws a Scene that cannot be: it will at every attempt.
-                    if not begun:
-                        shutil.rmtree(path)
-                    raise
-                summaries = [shard_attributes(path, k) for k in range(plan.shards)]
-                sizes = {name: len(members) for name, members in split.items()}
-                finish_dataset(path, {**attributes, "state": "complete", "card": card(attributes, summaries, sizes)})
+            try:
+                _render_missing(path, plan, sampling, seed, client, ready, progress)
+            except InputError:
+                # The configuration draws a Scene that cannot be, and will at every attempt. Finished work stays.
+                if state is None and not finished_shards(path, plan):
+                    shutil.rmtree(path)
+                raise
+            summaries = [shard_attributes(path, k) for k in range(plan.shards)]
+            sizes = {name: len(members) for name, members in split.items()}
+            finish_dataset(path, {**attributes, "state": "complete", "card": card(attributes, summaries, sizes)})
     return path
 
 
@@ -189,7 +188,7 @@ def _client(workers: int, scheduler: str | None) -> Iterator[Client | None]:
     settings = {"distributed.worker.daemon": False, "distributed.nanny.pre-spawn-environ": threads,
                 "distributed.worker.memory.terminate": False, "distributed.worker.memory.pause": False}  # fmt: skip
     with dask.config.set(settings):
-        with LocalCluster(n_workers=workers, threads_per_worker=1, processes=True, dashboard_address=None,
+        with LocalCluster(n_workers=workers, threads_per_worker=1, processes=True, dashboard_address="127.0.0.1:0",
                           silence_logs="ERROR") as cluster, Client(cluster) as client:  # fmt: skip
             yield client
 
@@ -210,19 +209,19 @@ def _alone(path: Path) -> Iterator[None]:
         os.close(folder)
 
 
-def _begun(path: Path, attributes: Mapping[str, Any]) -> bool:
-    """Whether `path` holds this very dataset, finished or not; False where there is nothing yet."""
+def _state(path: Path, attributes: Mapping[str, Any]) -> str | None:
+    """ "rendering" or "complete" where `path` holds this very dataset, None where there is nothing yet."""
     if not path.exists() and not path.is_symlink():
-        return False
+        return None
     require(path.is_dir(), "out", "be a new path or a dataset", f"the file {path}")
     if not any(path.iterdir()):
-        return False
+        return None
     try:
         found = read_attributes(path)
     except InputError:
         raise InputError(f"out must be a new path or the dataset of this configuration, got {path}, which holds something else") from None
     check_same(found, attributes, path)
-    return True
+    return found["state"]
 
 
 def _whole(value: Any, field: str, least: int) -> int:

@@ -121,11 +121,12 @@ def shard_attributes(path: Path, shard: int) -> dict[str, Any]:
 def finish_dataset(path: Path, attributes: Mapping[str, Any]) -> None:
     """Write the final attributes, consolidate the metadata, and leave nothing that is not the dataset's."""
     clear_staging(path)
-    zarr.open_group(str(path), mode="r+", use_consolidated=False).update_attributes({"gdotb": dict(attributes)})
     with warnings.catch_warnings():
         # zarr says that consolidated metadata is not in the v3 specification yet; readers without it still work.
         warnings.filterwarnings("ignore", message="Consolidated metadata")
-        zarr.consolidate_metadata(str(path))
+        root = zarr.consolidate_metadata(str(path))
+    # Last, in one write: a dataset that calls itself complete has its consolidated metadata.
+    root.update_attributes({"gdotb": dict(attributes)})
 
 
 def clear_staging(path: Path) -> None:

@@ -60,7 +60,7 @@ def test_every_file_is_the_same_for_any_number_of_workers(undisturbed, tmp_path,
 def test_a_running_cluster_renders_the_same_bytes(undisturbed, tmp_path):
     from distributed import LocalCluster
 
-    with LocalCluster(n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None,
+    with LocalCluster(n_workers=1, threads_per_worker=1, processes=False, dashboard_address="127.0.0.1:0",
                       scheduler_port=0, protocol="tcp") as cluster:  # fmt: skip
         assert files_of(render(tmp_path / "b.zarr", scheduler=cluster.scheduler_address)) == files_of(undisturbed)
 
@@ -140,31 +140,36 @@ def test_bad_input_is_refused_and_leaves_nothing(tmp_path, changes, message, mon
     assert not any(tmp_path.iterdir())
 
 
-def test_a_scene_that_cannot_be_names_its_image_and_leaves_nothing(tmp_path, monkeypatch):
+def interrupt(monkeypatch, at, error):
+    """Let the sampling of image `at` fail."""
     from render import bulk
 
-    def refusing(sampling, seed, index):
-        if index == 3:
-            raise InputError("beam.g_hkl must be allowed, got [1, 0, 0]")
+    def failing(sampling, seed, index):
+        if index == at:
+            raise error
         return sample(sampling, seed, index)
 
-    monkeypatch.setattr(bulk, "sample", refusing)
-    with pytest.raises(InputError, match="image 3: beam.g_hkl must be allowed"):
+    monkeypatch.setattr(bulk, "sample", failing)
+
+
+def test_a_scene_that_cannot_be_names_its_image_and_leaves_nothing(tmp_path, monkeypatch):
+    interrupt(monkeypatch, 1, InputError("beam.g_hkl must be allowed, got [1, 0, 0]"))
+    with pytest.raises(InputError, match="image 1: beam.g_hkl must be allowed"):
         render(tmp_path / "b.zarr")
     assert not any(tmp_path.iterdir())
 
 
+def test_a_refusal_late_in_a_run_does_not_throw_finished_work_away(tmp_path, monkeypatch):
+    interrupt(monkeypatch, 3, InputError("beam.g_hkl must be allowed, got [1, 0, 0]"))
+    with pytest.raises(InputError, match="image 3: beam.g_hkl must be allowed"):
+        render(tmp_path / "b.zarr")
+    assert (tmp_path / "b.zarr" / "labels" / "00000" / "zarr.json").exists()
+
+
 def test_a_dataset_begun_with_other_versions_is_not_mixed(undisturbed, tmp_path, monkeypatch):
-    from render import bulk, card
+    from render import card
 
-    interrupted = iter(range(2))
-
-    def interrupting(sampling, seed, index):
-        if next(interrupted, None) is None:
-            raise OSError("the disk is full")
-        return sample(sampling, seed, index)
-
-    monkeypatch.setattr(bulk, "sample", interrupting)
+    interrupt(monkeypatch, 2, OSError("the disk is full"))
     with pytest.raises(OSError, match="the disk is full"):
         render(tmp_path / "b.zarr")
     monkeypatch.undo()
@@ -175,12 +180,16 @@ def test_a_dataset_begun_with_other_versions_is_not_mixed(undisturbed, tmp_path,
     assert files_of(render(tmp_path / "b.zarr")) == files_of(undisturbed)
 
 
-def test_two_commands_do_not_render_one_dataset_at_once(undisturbed):
+def test_two_commands_do_not_render_one_dataset_at_once(tmp_path, monkeypatch):
     from render.bulk import _alone
 
-    with _alone(undisturbed):
+    interrupt(monkeypatch, 2, OSError("the disk is full"))
+    with pytest.raises(OSError, match="the disk is full"):
+        render(tmp_path / "b.zarr")
+    monkeypatch.undo()
+    with _alone(tmp_path / "b.zarr"):
         with pytest.raises(InputError, match="must not be rendered by two commands at once"):
-            render(undisturbed)
+            render(tmp_path / "b.zarr")
 
 
 def test_the_file_of_a_scene_counts_by_its_content(tmp_path):
