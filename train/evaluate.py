@@ -169,7 +169,7 @@ def evaluate_dataset(
     Returns {"data", "split", "model", "images", "results": {decoder: metrics of `train.metrics.summarise`}}; the
     network with the tracer is first.
     """
-    from train.loop import load_model, predict_maps
+    from train.checkpoint import load_model, predict_maps
 
     loaded = load_model(model if model is not None else SHIPPED_WEIGHTS)
     decoders: dict[str, Callable[..., Sequence[TracedLine]]] = {

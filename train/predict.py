@@ -39,7 +39,7 @@ SUMMARY = ("n_lines", "total_length_px", "total_length_nm", "areal_density_inv_u
 
 def find_lines(model: LoadedModel, image: np.ndarray, settings: TraceSettings | None = None) -> tuple[TracedLine, ...]:
     """The lines of one image (Y, X), longest first."""
-    from train.loop import predict_maps
+    from train.checkpoint import predict_maps
 
     return tuple(_inside(line, image.shape) for line in trace_lines(predict_maps(model, image), settings))
 
@@ -104,7 +104,7 @@ def predict_files(
     Everything is read once before anything is written, so that a broken file leaves nothing behind. Returns what
     was written of each image. Raises InputError for unusable images, and for weights that cannot be read.
     """
-    from train.loop import load_model
+    from train.checkpoint import load_model
 
     require(pixel_nm is None or (np.isfinite(pixel_nm) and pixel_nm > 0), "pixel_nm", "be > 0", pixel_nm)
     out = Path(out)
