@@ -31,7 +31,8 @@ class BaselineSettings:
 
     `ridge_sigmas_px` are the scales of the ridge filter (Sato et al. 1998); the response is thresholded with
     hysteresis between the quantiles `low_quantile` and `high_quantile`. `centreline_level` thresholds the network's
-    centreline. Branches under `spur_px` with a free end are pruned, lines under `shortest_px` dropped. Arms are
+    centreline. Branches under `spur_px` with a free end are pruned, those under
+    `node_px` between two nodes are taken for one node, lines under `shortest_px` dropped. Arms are
     joined when they turn by less than `largest_turn_deg`.
     """
 
@@ -41,6 +42,7 @@ class BaselineSettings:
     centreline_level: float = 0.4
     smallest_object_px: int = 30
     spur_px: float = 6.0
+    node_px: float = 10.0
     shortest_px: float = 15.0
     largest_turn_deg: float = 50.0
 
@@ -86,7 +88,7 @@ def skeleton_lines(mask: np.ndarray, settings: BaselineSettings, linked: bool) -
     graph = Skeleton(skeleton)
     branches = [graph.path_coordinates(n)[:, ::-1].astype(np.float64) for n in range(graph.n_paths)]
     branches = _pruned(branches, settings.spur_px)
-    curves = _joined(branches, settings.largest_turn_deg) if linked else branches
+    curves = _joined(branches, settings) if linked else branches
     width = ndimage.distance_transform_edt(mask)
     lines = [
         TracedLine(points_px=smooth(c, 6.0), half_width_px=_half_width(smooth(c, 6.0), width), confidence=1.0)
@@ -133,17 +135,32 @@ def _pruned(branches: list[np.ndarray], spur_px: float) -> list[np.ndarray]:
     ]
 
 
-def _joined(branches: list[np.ndarray], largest_turn_deg: float) -> list[np.ndarray]:
+def _contracted(branches: list[np.ndarray], node_px: float) -> tuple[list[np.ndarray], np.ndarray]:
+    """Branches and their nodes, with short branches between two nodes taken for one node.
+
+    The skeleton of an X is two Ys with a short bar between them.
+    """
+    nodes = _nodes(branches)
+    degree = np.bincount(nodes.ravel())
+    bars = [n for n, b in enumerate(branches) if length_px(b) < node_px and min(degree[nodes[:, n]]) > 2]
+    for n in bars:
+        first, last = nodes[:, n]
+        nodes[nodes == last] = first
+    kept = [n for n in range(len(branches)) if n not in set(bars)]
+    return [branches[n] for n in kept], nodes[:, kept]
+
+
+def _joined(branches: list[np.ndarray], settings: BaselineSettings) -> list[np.ndarray]:
     """Chains of branches: at each node the pair of arms that turns least is joined first."""
     if not branches:
         return []
-    nodes = _nodes(branches)
+    branches, nodes = _contracted(branches, settings.node_px)
     arms: dict[int, list[tuple[int, int]]] = {}
     for n in range(len(branches)):
         for side in (0, 1):
             arms.setdefault(int(nodes[side, n]), []).append((n, side))
     partner: dict[tuple[int, int], tuple[int, int]] = {}
-    least = np.cos(np.radians(largest_turn_deg))
+    least = np.cos(np.radians(settings.largest_turn_deg))
     for members in arms.values():
         outward = {arm: _outward(branches[arm[0]], arm[1]) for arm in members}
         offers = sorted(
