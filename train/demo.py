@@ -91,7 +91,7 @@ def _trace_real(steps: Steps, out: Path, images: str, run: Path) -> dict[str, An
 
 def write_report(out: Path, steps: Steps, real: dict[str, Any] | None) -> None:
     """Write out/report.html and its pictures from what the commands left in `out`."""
-    from train.demo_pictures import beam_pair, contact_sheet, learning_curve, predictions_against_truth, scene_in_3d
+    from train.demo_pictures import beam_pair, contact_sheet, front_picture, learning_curve, predictions_against_truth, scene_in_3d
 
     page = Page("gdotb: from a crystal to measured lines")
     page.text("Everything on this page was computed on this machine by the commands below.")
@@ -103,6 +103,7 @@ def write_report(out: Path, steps: Steps, real: dict[str, Any] | None) -> None:
     page.figure(beam_pair(out / "test.zarr", out / "bf_df.png"),
                 "Bright field, dark field, and the exact labels: every line has its own mask, overlaps kept; a broken "
                 "line is there but leaves no contrast.")  # fmt: skip
+    page.figure(front_picture(picture, out / "test.zarr", out / "run", out / "front.png"), "From the foil to measured lines.")
     page.heading("What the network was trained on")
     page.figure(contact_sheet(out / "train.zarr", out / "contact_sheet.png"), "Training images with their labels.")
     page.figure(learning_curve(out / "run", out / "learning_curve.png"), "Loss and validation score against time.")
