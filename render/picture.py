@@ -14,6 +14,7 @@ from render.scene import Scene
 # Colours that stay apart on grey and for the colour-blind (Okabe & Ito 2008), then their lighter shades.
 LINE_COLOURS = ("#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#CC79A7",
                 "#F6C667", "#A8DAF5", "#66CDAA", "#7FB2E5", "#FF9A5C", "#E8B8D4")  # fmt: skip
+MATERIAL_TEXT = {"fe_alpha": "α-Fe", "fe_gamma": "γ-Fe", "cocrfemnni": "CoCrFeMnNi", "gaas": "GaAs", "mgo": "MgO"}
 
 
 def display_range(image: np.ndarray) -> tuple[float, float]:
@@ -71,9 +72,9 @@ def labelled_micrograph(micrograph: Micrograph, path: str) -> None:
 
 def condition_text(scene: Scene) -> str:
     """Material, mode, g, zone axis, s, thickness and voltage in one line."""
-    beam = scene.beam
+    beam, material = scene.beam, scene.crystal.material
     return (
-        f"{scene.crystal.material}  {beam.image.upper()}  g = {_indices(beam.g_hkl)}  B = [{_indices(beam.zone_axis_uvw)}]  "
+        f"{MATERIAL_TEXT.get(material, material.capitalize())}  {beam.image.upper()}  g = {_indices(beam.g_hkl)}  B = [{_indices(beam.zone_axis_uvw)}]  "
         f"s = {beam.s_inv_nm:.3g} nm⁻¹  t = {scene.foil.thickness_nm:.0f} nm  {beam.voltage_kV:.0f} kV"
     )
 
@@ -100,8 +101,11 @@ def _g_arrow(axes: Any, scene: Scene) -> None:
     along = np.array([g[0], -g[1]]) / np.hypot(g[0], g[1])  # y runs down in pixels
     start = np.array([0.88 * columns, 0.12 * rows]) - 0.06 * min(rows, columns) * along
     end = start + 0.12 * min(rows, columns) * along
-    for colour, width in (("black", 3.2), ("white", 1.6)):
-        axes.annotate("", xy=end, xytext=start, arrowprops={"arrowstyle": "->", "color": colour, "lw": width})
+    from matplotlib.patheffects import withStroke
+
+    outline = [withStroke(linewidth=3.5, foreground="black")]
+    style = {"arrowstyle": "-|>", "color": "white", "lw": 1.5, "path_effects": outline, "shrinkA": 0, "shrinkB": 0}
+    axes.annotate("", xy=end, xytext=start, arrowprops=style)
     beside = (start + end) / 2 + 0.05 * min(rows, columns) * np.array([-along[1], along[0]])
     _outlined(axes, *beside, "g", ha="center", va="center")
 

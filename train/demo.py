@@ -91,7 +91,14 @@ def _trace_real(steps: Steps, out: Path, images: str, run: Path) -> dict[str, An
 
 def write_report(out: Path, steps: Steps, real: dict[str, Any] | None) -> None:
     """Write out/report.html and its pictures from what the commands left in `out`."""
-    from train.demo_pictures import beam_pair, contact_sheet, front_picture, learning_curve, predictions_against_truth, scene_in_3d
+    from train.demo_pictures import (
+        beam_pair,
+        contact_sheet,
+        front_picture,
+        learning_curve,
+        predictions_against_truth,
+        scene_in_3d,
+    )
 
     page = Page("gdotb: from a crystal to measured lines")
     page.text("Everything on this page was computed on this machine by the commands below.")
