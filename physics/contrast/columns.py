@@ -21,6 +21,7 @@ from physics.contrast.two_beam import TwoBeam
 from physics.errors import require
 from physics.frames import column_positions_nm
 from physics.frozen import frozen_array
+from physics.parallel import over_threads
 from physics.strain.boxes import descend_to_tiles
 from physics.strain.isotropic import DOWN, coefficients
 from physics.strain.segments import Segments
@@ -121,7 +122,11 @@ def column_values(
         require(slice_nm > 0, "slice_nm", "be > 0", slice_nm)
         rows = coefficients(segments, g_image_inv_nm, DOWN, poisson_ratio, core_nm)
         fault_z, fault_phase = _fault_arrays(fault_z_nm, fault_phase_rad, len(columns))
-        intensity = direct_intensities(rows, columns, _beam_row(two_beam), float(slice_nm), fault_z, fault_phase)
+        intensity = np.empty((len(columns), 2))
+        over_threads(
+            direct_intensities, len(columns), rows, columns, _beam_row(two_beam), float(slice_nm), fault_z, fault_phase,
+            intensity,
+        )  # fmt: skip
     else:
         tiling = scattered_tiling(columns[:, 0], columns[:, 1])
         intensity = _tiled(
@@ -157,8 +162,8 @@ def _tiled(
     tolerance = field_tolerance / two_beam.xi_g_nm
     values, near, near_count = descend_to_tiles(rows, boxes, tiling.cells, strength, tolerance)
     in_order = np.empty((len(columns), 2))
-    tile_intensities(
-        rows, columns, tiling.first, layers, top, layer_nm, boxes, values, near, near_count, strength, tolerance,
+    over_threads(
+        tile_intensities, len(boxes), rows, columns, tiling.first, layers, top, layer_nm, boxes, values, near, near_count, strength, tolerance,
         _beam_row(two_beam), np.ascontiguousarray(fault_z[:, tiling.order]), fault_phase, in_order,
     )  # fmt: skip
     intensity[tiling.order] = in_order

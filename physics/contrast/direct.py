@@ -21,17 +21,17 @@ from physics.strain.isotropic import CORE_SQ, add_row
 FAR_NODES = 16
 
 
-@numba.njit(cache=True, error_model="numpy", parallel=True)
-def direct_intensities(rows, columns, beam, slice_nm, fault_z, fault_phase):
-    """BF and DF (P, 2) of `columns` (P, 5: x, y, entrance, exit, s) for rows of `isotropic.coefficients`."""
-    intensity = np.empty((len(columns), 2))
-    nodes = np.cos(math.pi * (np.arange(FAR_NODES) + 0.5) / FAR_NODES)
-    weights = (-1.0) ** np.arange(FAR_NODES) * np.sin(math.pi * (np.arange(FAR_NODES) + 0.5) / FAR_NODES)
-    for c in numba.prange(len(columns)):
-        bf, df = _column(rows, columns[c], beam, slice_nm, fault_z[:, c], fault_phase, nodes, weights)
-        intensity[c, 0] = bf
-        intensity[c, 1] = df
-    return intensity
+@numba.njit(cache=True, error_model="numpy", nogil=True)
+def direct_intensities(begin, end, rows, columns, beam, slice_nm, fault_z, fault_phase, intensity):
+    """BF and DF (P, 2) of `columns` [begin, end) (P, 5: x, y, entrance, exit, s), for `isotropic.coefficients`."""
+    nodes, weights = np.empty(FAR_NODES), np.empty(FAR_NODES)
+    for j in range(FAR_NODES):
+        angle = math.pi * (j + 0.5) / FAR_NODES
+        nodes[j], weights[j] = math.cos(angle), (1 - 2 * (j % 2)) * math.sin(angle)
+    for c in range(begin, end):
+        intensity[c, 0], intensity[c, 1] = _column(
+            rows, columns[c], beam, slice_nm, fault_z[:, c], fault_phase, nodes, weights
+        )
 
 
 @numba.njit(cache=True, error_model="numpy")

@@ -36,33 +36,46 @@ SMOOTH_LAYERS = 6.0
 _ZERO, _ONE = np.float32(0.0), np.float32(1.0)
 
 
-@numba.njit(cache=True, error_model="numpy", parallel=True)
+@numba.njit(cache=True, error_model="numpy", nogil=True)
 def tile_intensities(
-    rows, columns, first, layers, top_nm, layer_nm, boxes, values, near, near_count, strength, tolerance, beam,
+    begin, end, rows, columns, first, layers, top_nm, layer_nm, boxes, values, near, near_count, strength, tolerance, beam,
     fault_z, fault_phase, intensity,
 ):  # fmt: skip
-    """Fill `intensity` (P, 2) with BF and DF of `columns` (P, 5: x, y, entrance, exit, s), tile by tile.
+    """Fill `intensity` (P, 2) with BF and DF of the tiles [begin, end) of `columns` (P, 5: x, y, entrance, exit, s).
 
     Columns first[i] to first[i + 1], in Morton order, are tile i. `layers` (B, 2) are its first and last layer
     (end excluded); layer k lies between top_nm - k layer_nm and top_nm - (k + 1) layer_nm.
     """
-    for i in numba.prange(len(boxes)):
-        own = columns[first[i] : first[i + 1]].copy()
-        own[:, 0] -= boxes[i, 0]
-        own[:, 1] -= boxes[i, 1]
-        own[:, 2] -= boxes[i, 2]
-        own[:, 3] -= boxes[i, 2]
-        # Upper face of layer K = 0, which lies above the foil.
-        top = top_nm - (layers[i, 0] - 1) * layer_nm - boxes[i, 2]
-        packed = np.empty((near_count[i], PACKED), np.float32)
-        for k in range(near_count[i]):
-            pack(rows[near[i, k]], boxes[i, 0], boxes[i, 1], boxes[i, 2], packed[k])
-        own_fault_z = fault_z[:, first[i] : first[i + 1]] - boxes[i, 2]
-        cut = _cut_layers(own, layers[i, 1] - layers[i, 0] + 2, top, layer_nm, own_fault_z)
-        beta, entries, panels, crossed = _tile_field(
-            packed, len(rows), own, cut, top, layer_nm, boxes[i], values[i], strength, tolerance, own_fault_z
-        )
-        _integrate(beta, cut, entries, panels, crossed, own, top, layer_nm, beam, fault_phase, intensity[first[i] : first[i + 1]])
+    for i in range(begin, end):
+        _tile(
+            i, rows, columns, first, layers, top_nm, layer_nm, boxes, values, near, near_count, strength, tolerance,
+            beam, fault_z, fault_phase, intensity,
+        )  # fmt: skip
+
+
+@numba.njit(cache=True, error_model="numpy")
+def _tile(
+    i, rows, columns, first, layers, top_nm, layer_nm, boxes, values, near, near_count, strength, tolerance, beam,
+    fault_z, fault_phase, intensity,
+):  # fmt: skip
+    begin, end, box = first[i], first[i + 1], boxes[i]
+    own, own_fault_z = np.empty((end - begin, 5)), np.empty((len(fault_z), end - begin))
+    for c in range(end - begin):
+        own[c, 0], own[c, 1] = columns[begin + c, 0] - box[0], columns[begin + c, 1] - box[1]
+        own[c, 2], own[c, 3] = columns[begin + c, 2] - box[2], columns[begin + c, 3] - box[2]
+        own[c, 4] = columns[begin + c, 4]
+        for f in range(len(fault_z)):
+            own_fault_z[f, c] = fault_z[f, begin + c] - box[2]
+    # Upper face of layer K = 0, which lies above the foil.
+    top = top_nm - (layers[i, 0] - 1) * layer_nm - box[2]
+    packed = np.empty((near_count[i], PACKED), np.float32)
+    for k in range(near_count[i]):
+        pack(rows[near[i, k]], box[0], box[1], box[2], packed[k])
+    cut = _cut_layers(own, layers[i, 1] - layers[i, 0] + 2, top, layer_nm, own_fault_z)
+    beta, entries, panels, crossed = _tile_field(
+        packed, len(rows), own, cut, top, layer_nm, box, values[i], strength, tolerance, own_fault_z
+    )
+    _integrate(beta, cut, entries, panels, crossed, own, top, layer_nm, beam, fault_phase, intensity[begin:end])
 
 
 @numba.njit(cache=True, error_model="numpy")
@@ -316,7 +329,7 @@ def _integrate(beta, cut, entries, panels, crossed, columns, top, layer_nm, beam
     state = np.zeros((4, count), np.float32)
     state[0] = _ONE
     s = columns[:, 4].astype(np.float32)
-    order = np.argsort(entries[:, 0], kind="mergesort") if len(entries) else np.empty(0, np.int64)
+    order = _by_layer(entries, depth)
     matrices = np.empty((8, len(panels)), np.float32)
     panel_s = np.empty(len(panels), np.float32)
     for e in range(len(entries)):
@@ -345,6 +358,21 @@ def _integrate(beta, cut, entries, panels, crossed, columns, top, layer_nm, beam
         a, b, d, e = float(state[0, c]), float(state[1, c]), float(state[2, c]), float(state[3, c])
         intensity[c, 0] = absorbed * (a * a + b * b)
         intensity[c, 1] = absorbed * (d * d + e * e)
+
+
+@numba.njit(cache=True, error_model="numpy")
+def _by_layer(entries, depth):
+    """Numbers of the entries sorted by layer (counting sort)."""
+    place = np.zeros(depth + 1, np.int64)
+    for e in range(len(entries)):
+        place[entries[e, 0] + 1] += 1
+    for k in range(depth):
+        place[k + 1] += place[k]
+    order = np.empty(len(entries), np.int64)
+    for e in range(len(entries)):
+        order[place[entries[e, 0]]] = e
+        place[entries[e, 0]] += 1
+    return order
 
 
 @numba.njit(cache=True, error_model="numpy", fastmath={"contract"})

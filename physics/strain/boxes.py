@@ -19,6 +19,7 @@ import math
 import numba
 import numpy as np
 
+from physics.parallel import over_threads
 from physics.strain.isotropic import C1, C2, CORE_SQ, E1, E2, F1, H1, H2, LENGTH, N1, N2, NA1, NA2, P1, P2, Q1, Q2, START, T
 
 ORDER = 5
@@ -241,37 +242,44 @@ def far_distance_nm(half_diagonal_nm, strength, tolerance_inv_nm):
     return max(distance, 1.1 * r)
 
 
-@numba.njit(cache=True, error_model="numpy", parallel=True)
-def _one_level(rows, boxes, parent_of, parent_boxes, parent_values, parent_near, parent_count, strength, tolerance):
-    """Node values and near segments of boxes (B, 6: centre, half-sides) from those of their parents.
+@numba.njit(cache=True, error_model="numpy", nogil=True)
+def _one_level(
+    begin, end, rows, boxes, parent_of, parent_boxes, parent_values, parent_near, parent_count, strength, tolerance,
+    values, near, near_count,
+):  # fmt: skip
+    """Node values and near segments of the boxes [begin, end) of a level from those of their parents.
 
     `parent_of` is -1 for the box that has none: there all segments are candidates.
     """
-    count = len(boxes)
-    values = np.zeros((count, NODE_COUNT), np.float32)
-    near = np.empty((count, len(rows)), np.int32)
-    near_count = np.empty(count, np.int64)
-    for i in numba.prange(count):
-        x, y, z = boxes[i, 0], boxes[i, 1], boxes[i, 2]
-        own = boxes[i].copy()
-        own[:3] = 0.0
-        nodes, packed = np.empty((3, NODE_COUNT), np.float32), np.empty(PACKED, np.float32)
-        node_positions(own, nodes)
-        reach_sq = far_distance_nm(math.sqrt((own[3:] ** 2).sum()), strength, tolerance) ** 2
-        parent = parent_of[i]
-        if parent >= 0:
-            hand_down(parent_values[parent], parent_boxes[parent], boxes[i], values[i])
-        left = 0
-        for c in range(parent_count[parent] if parent >= 0 else len(rows)):
-            k = parent_near[parent, c] if parent >= 0 else c
-            if distance_sq(rows[k], x, y, z) < reach_sq:
-                near[i, left] = k
-                left += 1
-            else:
-                pack(rows[k], x, y, z, packed)
-                add_points(packed, nodes[0], nodes[1], nodes[2], values[i])
-        near_count[i] = left
-    return values, near, near_count
+    for i in range(begin, end):
+        near_count[i] = _one_box(
+            i, rows, boxes, parent_of[i], parent_boxes, parent_values, parent_near, parent_count, strength, tolerance,
+            values[i], near[i],
+        )  # fmt: skip
+
+
+@numba.njit(cache=True, error_model="numpy")
+def _one_box(
+    i, rows, boxes, parent, parent_boxes, parent_values, parent_near, parent_count, strength, tolerance, values, near
+):  # fmt: skip
+    x, y, z = boxes[i, 0], boxes[i, 1], boxes[i, 2]
+    own = boxes[i].copy()
+    own[0], own[1], own[2] = 0.0, 0.0, 0.0
+    nodes, packed = np.empty((3, NODE_COUNT), np.float32), np.empty(PACKED, np.float32)
+    node_positions(own, nodes)
+    reach = far_distance_nm(math.sqrt(own[3] ** 2 + own[4] ** 2 + own[5] ** 2), strength, tolerance)
+    if parent >= 0:
+        hand_down(parent_values[parent], parent_boxes[parent], boxes[i], values)
+    left = 0
+    for c in range(parent_count[parent] if parent >= 0 else len(rows)):
+        k = parent_near[parent, c] if parent >= 0 else c
+        if distance_sq(rows[k], x, y, z) < reach * reach:
+            near[left] = k
+            left += 1
+        else:
+            pack(rows[k], x, y, z, packed)
+            add_points(packed, nodes[0], nodes[1], nodes[2], values)
+    return left
 
 
 def descend_to_tiles(
@@ -296,5 +304,10 @@ def descend_to_tiles(
         levels.append((np.concatenate([(low + high) / 2, (high - low) / 2], axis=1), np.full(len(cells), -1)))
     state = (np.zeros((0, 6)), np.zeros((0, NODE_COUNT), np.float32), np.zeros((0, len(rows)), np.int32), np.zeros(0, np.int64))
     for boxes, parent_of in reversed(levels):
-        state = (boxes, *_one_level(rows, boxes, parent_of, *state, strength, tolerance_inv_nm))
+        values = np.zeros((len(boxes), NODE_COUNT), np.float32)
+        near, near_count = np.empty((len(boxes), len(rows)), np.int32), np.empty(len(boxes), np.int64)
+        over_threads(
+            _one_level, len(boxes), rows, boxes, parent_of, *state, strength, tolerance_inv_nm, values, near, near_count
+        )
+        state = (boxes, values, near, near_count)
     return state[1:]
