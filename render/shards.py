@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 import zarr
 from zarr.codecs import BloscCodec, Crc32cCodec
+from zarr.storage import LocalStore
 
 from physics.errors import require
 from render.micrograph import Micrograph
@@ -31,6 +32,7 @@ from render.ragged import DISTRACTOR_ARRAYS, LABEL_ARRAYS, pack
 SCHEMA = 1
 STAGING = ".staging"
 SHARD_BYTES = 256 * 2**20
+# Stores are opened as LocalStore: zarr reads a path given as text as a URL, in which # and :: mean something.
 # A missing chunk would read as zeros without an error: every chunk is written, even one of zeros.
 WRITE_ALL = {"write_empty_chunks": True}
 
@@ -71,7 +73,7 @@ def create_dataset(path: Path, plan: Plan, attributes: Mapping[str, Any], split:
     staged = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        root = zarr.open_group(str(staged), mode="w-", attributes={"gdotb": dict(attributes)})
+        root = zarr.open_group(LocalStore(staged), mode="w-", attributes={"gdotb": dict(attributes)})
         _create_images(staged, plan)
         root.create_group("labels", attributes={"arrays": _descriptions()})
         indices = root.create_group("split")
@@ -95,7 +97,7 @@ def write_shard(path: Path, plan: Plan, shard: int, micrographs: Sequence[Microg
         images["image"][span] = np.stack([m.image for m in micrographs])
         if plan.keep_intensity:
             images["intensity"][span] = np.stack([m.intensity for m in micrographs])
-        group = zarr.create_group(str(staged), path=f"labels/{shard:05d}")
+        group = zarr.create_group(LocalStore(staged), path=f"labels/{shard:05d}")
         arrays, names = pack(micrographs)
         for name, array in arrays.items():
             axes = (LABEL_ARRAYS | DISTRACTOR_ARRAYS)[name][1]
@@ -124,7 +126,7 @@ def finish_dataset(path: Path, attributes: Mapping[str, Any]) -> None:
     with warnings.catch_warnings():
         # zarr says that consolidated metadata is not in the v3 specification yet; readers without it still work.
         warnings.filterwarnings("ignore", message="Consolidated metadata")
-        root = zarr.consolidate_metadata(str(path))
+        root = zarr.consolidate_metadata(LocalStore(path))
     # Last, in one write: a dataset that calls itself complete has its consolidated metadata.
     root.update_attributes({"gdotb": dict(attributes)})
 
@@ -170,7 +172,7 @@ def _create_images(root: Path, plan: Plan) -> dict[str, zarr.Array]:
     kinds = {"image": "uint16", "intensity": "float32"} if plan.keep_intensity else {"image": "uint16"}
     return {
         name: zarr.create_array(
-            str(root), name=name, shape=(plan.n, *plan.shape), chunks=(1, *plan.shape), shards=(plan.shard, *plan.shape),
+            LocalStore(root), name=name, shape=(plan.n, *plan.shape), chunks=(1, *plan.shape), shards=(plan.shard, *plan.shape),
             dtype=dtype, fill_value=0, compressors=_compressors(np.dtype(dtype).itemsize, "bitshuffle"),
             dimension_names=("image", "y", "x"), config=WRITE_ALL,
         )

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import zarr
+from zarr.storage import LocalStore
 
 from physics.errors import InputError, require
 from render.micrograph import Distractor, Line, Micrograph
@@ -215,7 +216,7 @@ class _Store:
     def _group(self) -> zarr.Group:
         self._own()
         if self._root is None:
-            self._root = zarr.open_group(str(self.path), mode="r")
+            self._root = zarr.open_group(LocalStore(self.path), mode="r")
         return self._root
 
     def _own(self) -> None:

@@ -76,4 +76,4 @@ def write():
 @pytest.fixture(scope="session")
 def made_up(tmp_path_factory, micrographs) -> Path:
     """A finished dataset of the five micrographs, not to be changed."""
-    return write_dataset(tmp_path_factory.mktemp("store") / "a.zarr", micrographs)
+    return write_dataset(tmp_path_factory.mktemp("store") / "a (1) #é::x.zarr", micrographs)

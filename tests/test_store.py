@@ -64,7 +64,7 @@ def test_distractors_come_back_as_curves_and_areas(dataset, micrographs):
 
 
 def test_plain_zarr_and_pycocotools_read_every_image_and_mask(dataset, micrographs):
-    root = zarr.open_group(str(dataset.path), mode="r")
+    root = zarr.open_group(dataset.path, mode="r")
     assert root["image"].shape == (5, *SHAPE) and root["image"].chunks == (1, *SHAPE) and root["image"].shards == (2, *SHAPE)
     assert np.array_equal(root["image"][3], micrographs[3].image)
     shard = root["labels/00001"]  # images 2 and 3

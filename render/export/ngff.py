@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import zarr
+from zarr.storage import LocalStore
 
 from render.export import image_name
 from render.micrograph import Line
@@ -27,7 +28,7 @@ def export(dataset: Dataset, out: Path) -> None:
     """Write <image>.ome.zarr for every image into the folder `out`."""
     for i, micrograph in enumerate(dataset):
         name = image_name(dataset, i)
-        root = zarr.open_group(str(out / f"{name}.ome.zarr"), mode="w-")
+        root = zarr.open_group(LocalStore(out / f"{name}.ome.zarr"), mode="w-")
         pyramid = _pyramid(micrograph.image, _mean_of_four)
         _write_multiscale(root, name, pyramid, micrograph.pixel_nm, {})
         layers = disjoint_layers(micrograph.masks)
