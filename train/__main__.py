@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,9 @@ PATH_KEYS = ("data", "out")
 
 
 def main(argv: list[str]) -> None:
+    # Before torch is loaded: its threads wait asleep. Spinning ones starve the process that prepares the next batch
+    # (on two busy cores: 4.3 images/s against 1.3).
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     from render.config import compose
 
     config = compose("train", argv, PATH_KEYS)

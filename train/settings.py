@@ -27,7 +27,7 @@ NOT_PART_OF_A_RUN = ("max_steps", "max_seconds", "checkpoint_seconds", "workers"
 class OptimiserSettings:
     """AdamW (Loshchilov & Hutter 2019), warmed up linearly, then a cosine down to `final_fraction` of the rate."""
 
-    learning_rate: float = 2e-3
+    learning_rate: float = 4e-3
     warmup_steps: int = 50
     final_fraction: float = 0.02
     weight_decay: float = 0.01
