@@ -139,7 +139,7 @@ def _render_missing(
 
 def _on_cluster(client: Client, tasks: Sequence[ShardTask]) -> Iterator[int]:
     """Numbers of the shards as they are finished."""
-    from distributed import as_completed
+    from distributed import CancelledError, KilledWorker, as_completed
 
     futures = client.map(_outcome, tasks, pure=False, key="shard")
     try:
@@ -149,6 +149,8 @@ def _on_cluster(client: Client, tasks: Sequence[ShardTask]) -> Iterator[int]:
             if failure is not None:
                 raise OSError(failure)
             yield shard
+    except (KilledWorker, CancelledError) as error:
+        raise OSError(f"workers died at their work, perhaps for want of memory; the same command resumes: {error}") from None
     finally:
         client.cancel(futures)
 
