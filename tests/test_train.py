@@ -25,6 +25,7 @@ from train.geometry import CurveLabel, View, ViewSettings, draw_view, view_curve
 from train.loop import TrainingFailed, _moving_average, learning_rate, train
 from train.model import NetworkSettings
 from train.settings import OptimiserSettings, StreamSettings, TrainSettings
+from train.targets import target_maps
 
 CHANCES = [f.name for f in dataclasses.fields(AugmentSettings) if f.name.startswith("p_")]
 UNDISTURBED = AugmentSettings(**dict.fromkeys(CHANCES, 0.0))
@@ -283,14 +284,18 @@ def test_finished_run_stays_as_it_is(tmp_path):
     assert losses(tmp_path) == before[1]
 
 
-def test_loss_falls_on_lines_seen_again_and_again(tmp_path):
+def test_network_learns_where_lines_are(tmp_path):
     settings = dataclasses.replace(
         SETTINGS, max_steps=60, batch=4, augment=UNDISTURBED, view=ViewSettings(crop_px=64, free=0.0),
         optimiser=OptimiserSettings(warmup_steps=5, learning_rate=5e-3),
     )  # fmt: skip
     train(DrawnImages(), tmp_path, settings, progress=False)
+    labelled = DrawnImages().labelled(0)
+    found, true = predict_maps(load_model(tmp_path), labelled.image), target_maps(labelled.curves, labelled.image.shape)
+    # A map that knows nothing of the image has the same mean on lines and off them.
+    assert found.mask[true.mask > 0].mean() > 3 * found.mask[true.mask == 0].mean()
     curve = losses(tmp_path)
-    assert np.mean([curve[s] for s in range(51, 61)]) < 0.7 * np.mean([curve[s] for s in range(1, 6)])
+    assert curve[60] < curve[1]
 
 
 def test_loss_that_is_not_a_number_stops_the_run_and_names_the_images(tmp_path):

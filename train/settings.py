@@ -46,8 +46,8 @@ class OptimiserSettings:
 class LossSettings:
     """Weights of the parts of the loss; `positive` and `crossing` weigh pixels (1 + positive y + crossing)."""
 
-    lift: float = 1.0
-    lift_dice: float = 0.5
+    lift: float = 3.0
+    lift_dice: float = 1.0
     mask: float = 0.3
     centreline: float = 0.5
     ends: float = 0.3
