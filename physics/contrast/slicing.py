@@ -20,7 +20,7 @@ import numpy as np
 # Where the two Gauss points lie, in panels, from its middle.
 GAUSS_OFFSET = math.sqrt(3) / 6
 # A panel is at most this fraction of sqrt(distance^2 + core^2).
-PANEL_FRACTION = 0.25
+PANEL_FRACTION = 0.3
 
 _ONE, _HALF, _QUARTER = np.float32(1), np.float32(1 / 2), np.float32(1 / 4)
 # Series of cos sqrt(x) - 1, sin sqrt(x)/sqrt(x) and the derivative of the latter.

@@ -19,10 +19,20 @@ import numpy as np
 
 from physics.contrast.slicing import GAUSS_OFFSET, panel_count, step_matrix
 from physics.strain.boxes import (
-    MINIMUM_HALF_NM, NODE_COUNT, ORDER, PACKED, add_plane, add_points, column_polynomials, far_distance_nm, hand_down,
-    lower_to_distance_sq, node_positions, pack, packed_distance_sq,
+    MINIMUM_HALF_NM,
+    NODE_COUNT,
+    ORDER,
+    PACKED,
+    add_plane,
+    add_points,
+    column_polynomials,
+    far_distance_nm,
+    hand_down,
+    lower_to_distance_sq,
+    node_positions,
+    pack,
+    packed_distance_sq,
 )  # fmt: skip
-from physics.strain.isotropic import CORE_SQ
 
 # A box whose near segments times its voxels fall below LEAF_WORK is not divided further, nor one of fewer
 # columns and layers than these: shorter loops cost more than the segments they spare.
@@ -31,7 +41,7 @@ LEAF_COLUMNS = 64
 LEAF_LAYERS = 8
 DEEPEST = 24
 # Farther from a line than this many layer thicknesses, a layer's neighbours tell enough of its inside.
-SMOOTH_LAYERS = 6.0
+SMOOTH_LAYERS = 5.0
 
 _ZERO, _ONE = np.float32(0.0), np.float32(1.0)
 
@@ -102,7 +112,7 @@ def _tile_field(packed, all_rows, columns, cut, top, layer_nm, tile_box, root_va
     near = np.empty((DEEPEST, len(packed)), np.int32)
     near_count = np.zeros(DEEPEST, np.int64)
     nodes = np.empty((3, NODE_COUNT), np.float32)
-    plane, nearest_sq = np.empty(count, np.float32), np.empty(count, np.float32)
+    nearest_sq = np.empty(count, np.float32)
     powers = np.empty((ORDER, count), np.float32)
     close = np.empty(len(packed), np.int32)
     while height > 0:

@@ -20,14 +20,14 @@ import numba
 import numpy as np
 
 from physics.parallel import over_threads
-from physics.strain.isotropic import C1, C2, CORE_SQ, E1, E2, F1, H1, H2, LENGTH, N1, N2, NA1, NA2, P1, P2, Q1, Q2, START, T
+from physics.strain.isotropic import H2, LENGTH, N1, N2, START, T, row_value
 
 ORDER = 5
-POW = 2.0
 NODE_COUNT = ORDER**3
 # A packed row: three affine functions of the position in a box (s, rho1, rho2), then LENGTH onward.
 PACKED = 12 + H2 - LENGTH + 1
 CHEBYSHEV = np.cos(math.pi * (np.arange(ORDER) + 0.5) / ORDER)
+TOLERANCE_AT_NM = 10.0
 # A box of columns in one line or point still needs sides to place nodes on.
 MINIMUM_HALF_NM = 0.25
 # Row j of MONOMIAL_FROM_NODES takes values at the nodes to the coefficient of x^j.
@@ -74,24 +74,18 @@ def pack(row, x, y, z, packed):
 @numba.njit(cache=True, error_model="numpy", fastmath={"contract"})
 def add_points(p, x, y, z, total):
     """Add a packed segment's field to `total` (P,) at (x, y, z) relative to the box's centre, all float32."""
-    s0, sx, sy, sz, a0, ax, ay, az, b0, bx, by, bz = p[0], p[1], p[2], p[3], p[4], p[5], p[6], p[7], p[8], p[9], p[10], p[11]
+    s0, sx, sy, sz = p[0], p[1], p[2], p[3]
+    a0, ax, ay, az = p[4], p[5], p[6], p[7]
+    b0, bx, by, bz = p[8], p[9], p[10], p[11]
     length, core_sq, e1, e2, na1, na2, p1, p2 = p[12], p[13], p[14], p[15], p[16], p[17], p[18], p[19]
     q1, q2, f1, c1, c2, h1, h2 = p[20], p[21], p[22], p[23], p[24], p[25], p[26]
     for i in range(total.size):
         s1 = s0 + sx * x[i] + sy * y[i] + sz * z[i]
         rho1 = a0 + ax * x[i] + ay * y[i] + az * z[i]
         rho2 = b0 + bx * x[i] + by * y[i] + bz * z[i]
-        s2 = s1 + length
-        q = rho1 * rho1 + rho2 * rho2 + core_sq
-        inv_q = _ONE / q
-        n_over_q = (na1 * rho1 + na2 * rho2 + rho1 * (p1 * rho1 + p2 * rho2) * (q1 * rho1 + q2 * rho2)) * inv_q
-        e = (e1 * rho1 + e2 * rho2 - _TWO * n_over_q) * inv_q
-        f = f1 * rho1 - n_over_q
-        h = c2 + rho1 * (h1 * rho1 + h2 * rho2)
-        inv_r1 = _ONE / math.sqrt(s1 * s1 + q)
-        inv_r2 = _ONE / math.sqrt(s2 * s2 + q)
-        at_end = (s2 * e + c1 + (s2 * f - h) * (inv_r2 * inv_r2)) * inv_r2
-        total[i] += at_end - (s1 * e + c1 + (s1 * f - h) * (inv_r1 * inv_r1)) * inv_r1
+        total[i] += row_value(
+            s1, s1 + length, rho1, rho2, core_sq, e1, e2, na1, na2, p1, p2, q1, q2, f1, c1, c2, h1, h2, _TWO, _ONE
+        )
 
 
 @numba.njit(cache=True, error_model="numpy", fastmath={"contract"})
@@ -105,17 +99,9 @@ def add_plane(p, x, y, z, total):
         s1 = s0 + sx * x[i] + sy * y[i]
         rho1 = a0 + ax * x[i] + ay * y[i]
         rho2 = b0 + bx * x[i] + by * y[i]
-        s2 = s1 + length
-        q = rho1 * rho1 + rho2 * rho2 + core_sq
-        inv_q = _ONE / q
-        n_over_q = (na1 * rho1 + na2 * rho2 + rho1 * (p1 * rho1 + p2 * rho2) * (q1 * rho1 + q2 * rho2)) * inv_q
-        e = (e1 * rho1 + e2 * rho2 - _TWO * n_over_q) * inv_q
-        f = f1 * rho1 - n_over_q
-        h = c2 + rho1 * (h1 * rho1 + h2 * rho2)
-        inv_r1 = _ONE / math.sqrt(s1 * s1 + q)
-        inv_r2 = _ONE / math.sqrt(s2 * s2 + q)
-        at_end = (s2 * e + c1 + (s2 * f - h) * (inv_r2 * inv_r2)) * inv_r2
-        total[i] += at_end - (s1 * e + c1 + (s1 * f - h) * (inv_r1 * inv_r1)) * inv_r1
+        total[i] += row_value(
+            s1, s1 + length, rho1, rho2, core_sq, e1, e2, na1, na2, p1, p2, q1, q2, f1, c1, c2, h1, h2, _TWO, _ONE
+        )
 
 
 @numba.njit(cache=True, error_model="numpy", fastmath={"contract"})
@@ -235,10 +221,12 @@ def far_distance_nm(half_diagonal_nm, strength, tolerance_inv_nm):
     """Distance from a box's centre beyond which a segment's polynomial errs by less than the tolerance (rms).
 
     `strength` is |g||b|. The error relative to the field of a line, strength / (2 pi D), was measured over
-    random segments and boxes of sides 1:1:1 to 2:2:1 to be 0.03 (r/D)^6.5 for ORDER = 5.
+    random segments and boxes of sides 1:1:1 to 2:2:1 to be 0.03 (r/D)^6.5 for ORDER = 5. The tolerance holds at
+    r = TOLERANCE_AT_NM and falls as 1/r^2: a larger box errs over a longer part of a column and for more segments.
     """
     r = half_diagonal_nm
-    distance = (0.03 * strength * r**6.5 * (r / 10) ** POW / (2 * math.pi * tolerance_inv_nm)) ** (1 / 7.5)
+    tolerance = tolerance_inv_nm * (TOLERANCE_AT_NM / r) ** 2
+    distance = (0.03 * strength * r**6.5 / (2 * math.pi * tolerance)) ** (1 / 7.5)
     return max(distance, 1.1 * r)
 
 
@@ -302,7 +290,8 @@ def descend_to_tiles(
         np.maximum.at(high, parent_of, children[:, :3] + children[:, 3:])
         levels[-1] = (children, parent_of)
         levels.append((np.concatenate([(low + high) / 2, (high - low) / 2], axis=1), np.full(len(cells), -1)))
-    state = (np.zeros((0, 6)), np.zeros((0, NODE_COUNT), np.float32), np.zeros((0, len(rows)), np.int32), np.zeros(0, np.int64))
+    no_values, no_near = np.zeros((0, NODE_COUNT), np.float32), np.zeros((0, len(rows)), np.int32)
+    state = (np.zeros((0, 6)), no_values, no_near, np.zeros(0, np.int64))
     for boxes, parent_of in reversed(levels):
         values = np.zeros((len(boxes), NODE_COUNT), np.float32)
         near, near_count = np.empty((len(boxes), len(rows)), np.int32), np.empty(len(boxes), np.int64)

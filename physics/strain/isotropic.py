@@ -130,19 +130,19 @@ def rotation(distortion: np.ndarray) -> np.ndarray:
     return np.stack([antisymmetric[..., 2, 1], antisymmetric[..., 0, 2], antisymmetric[..., 1, 0]], axis=-1)
 
 
-@numba.njit(cache=True, error_model="numpy", inline="always")
+@numba.njit(cache=True, error_model="numpy", fastmath={"contract"})
 def row_value(s1, s2, rho1, rho2, core_sq, e1, e2, na1, na2, p1, p2, q1, q2, f1, c1, c2, h1, h2, two, one):
     """One segment's share of g.beta.e; `one`, `two` carry the float type, since integers would widen it."""
-    inv_q = one / (rho1 * rho1 + rho2 * rho2 + core_sq)
+    q = rho1 * rho1 + rho2 * rho2 + core_sq
+    inv_q = one / q
     n_over_q = (na1 * rho1 + na2 * rho2 + rho1 * (p1 * rho1 + p2 * rho2) * (q1 * rho1 + q2 * rho2)) * inv_q
     e = (e1 * rho1 + e2 * rho2 - two * n_over_q) * inv_q
     f = f1 * rho1 - n_over_q
     h = c2 + rho1 * (h1 * rho1 + h2 * rho2)
-    q = rho1 * rho1 + rho2 * rho2 + core_sq
-    inv_r1_sq = one / (s1 * s1 + q)
-    inv_r2_sq = one / (s2 * s2 + q)
-    at_end = (s2 * e + c1 + (s2 * f - h) * inv_r2_sq) * math.sqrt(inv_r2_sq)
-    at_start = (s1 * e + c1 + (s1 * f - h) * inv_r1_sq) * math.sqrt(inv_r1_sq)
+    inv_r1 = one / math.sqrt(s1 * s1 + q)
+    inv_r2 = one / math.sqrt(s2 * s2 + q)
+    at_end = (s2 * e + c1 + (s2 * f - h) * (inv_r2 * inv_r2)) * inv_r2
+    at_start = (s1 * e + c1 + (s1 * f - h) * (inv_r1 * inv_r1)) * inv_r1
     return at_end - at_start
 
 
@@ -161,10 +161,9 @@ def add_row(row, x, y, z, total):
     a0 = kind(row[N1] * dx + row[N1 + 1] * dy + row[N1 + 2] * dz)
     b0 = kind(row[N2] * dx + row[N2 + 1] * dy + row[N2 + 2] * dz)
     length, core_sq = kind(row[LENGTH]), kind(row[CORE_SQ])
-    e1, e2, na1, na2, p1, p2 = kind(row[E1]), kind(row[E2]), kind(row[NA1]), kind(row[NA2]), kind(row[P1]), kind(row[P2])
-    q1, q2, f1, c1, c2, h1, h2 = (
-        kind(row[Q1]), kind(row[Q2]), kind(row[F1]), kind(row[C1]), kind(row[C2]), kind(row[H1]), kind(row[H2]),
-    )  # fmt: skip
+    e1, e2, na1, na2 = kind(row[E1]), kind(row[E2]), kind(row[NA1]), kind(row[NA2])
+    p1, p2, q1, q2 = kind(row[P1]), kind(row[P2]), kind(row[Q1]), kind(row[Q2])
+    f1, c1, c2, h1, h2 = kind(row[F1]), kind(row[C1]), kind(row[C2]), kind(row[H1]), kind(row[H2])
     for i in range(total.size):
         rx, ry, rz = kind(x[i] - ox), kind(y[i] - oy), kind(z[i] - oz)
         s1 = s0 - (tx * rx + ty * ry + tz * rz)
