@@ -14,7 +14,7 @@ from render.foil import FoilMaps, FoilShape, scene_foil_maps
 from render.scene import Scene
 from render.scene_rules import plane_normal_image
 
-CONTINUATION_THICKNESSES = 20
+CONTINUATION_THICKNESSES = 1000
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -46,7 +46,7 @@ class Specimen:
 
 
 def continuation_nm(scene: Scene) -> float:
-    """How far an open end runs on: far enough that the end itself leaves no strain in the field."""
+    """How far an open end runs on: its strain falls as 1 / distance, and a longer segment costs nothing."""
     return CONTINUATION_THICKNESSES * scene.foil.thickness_nm + 2 * max(field_nm(scene.shape, scene.pixel_nm))
 
 
