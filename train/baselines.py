@@ -36,14 +36,14 @@ class BaselineSettings:
     joined when they turn by less than `largest_turn_deg`.
     """
 
-    ridge_sigmas_px: tuple[float, ...] = (1.5, 2.0, 3.0)
-    low_quantile: float = 0.86
-    high_quantile: float = 0.95
+    ridge_sigmas_px: tuple[float, ...] = (2.0, 3.0)
+    low_quantile: float = 0.90
+    high_quantile: float = 0.96
     centreline_level: float = 0.4
     smallest_object_px: int = 30
     spur_px: float = 6.0
     node_px: float = 10.0
-    shortest_px: float = 15.0
+    shortest_px: float = 25.0
     largest_turn_deg: float = 50.0
 
 

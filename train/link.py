@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 import numba
 import numpy as np
+from scipy.spatial import cKDTree
 
 from train.curves import (
     TracedLine,
@@ -29,6 +30,11 @@ from train.targets import Maps
 from train.trace import Fragment, TraceSettings, strength_at
 
 ARM = 7  # vertices over which the heading of an arm is fitted
+SWAP_REACH = 1.33  # map pixels within which two fragments run together
+SWAP_FACTOR, SWAP_MARGIN = 0.7, 0.033  # arms are exchanged when that bends clearly less
+BEND_SCALE = 3.2  # bending energy that forbids a bridge by itself
+FULL_SUPPORT = 0.2  # strength from which a bridge counts as seen in the maps
+END_COST = 0.82  # what a certain end point adds to the cost of going on beyond it
 END_OVERSHOOT_PX = 2.1  # where the round cap of a ridge of sigma 1.8 px falls to half: 1.18 sigma
 
 
@@ -43,6 +49,17 @@ def linked(fragments: list[Fragment], maps: Maps, volume: np.ndarray, settings: 
     return _without_duplicates(fragments)
 
 
+def _fit_matrix(n: int) -> np.ndarray:
+    """(3, n): quadratic, linear and constant coefficient of n points at 1 - n ... 0; a straight line if n < ARM."""
+    powers = np.vander(np.arange(1.0 - n, 1.0), 3)
+    if n < ARM:
+        powers[:, 0] = 0.0
+    return np.linalg.pinv(powers)
+
+
+_FITS = {n: _fit_matrix(n) for n in range(4, ARM + 1)}
+
+
 def _arm(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Position and outward unit heading at the last vertex of `points` (V, 2), from a parabola through its end."""
     tail = points[-ARM:]
@@ -50,14 +67,10 @@ def _arm(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     if n < 4:
         heading = tail[-1] - tail[0]
         return tail[-1], heading / max(np.hypot(*heading), 1e-9)
-    t = np.arange(n) - (n - 1.0)
-    # A parabola would follow the noise of the last vertices: take its slope half a vertex count back from the end.
-    coefficients = np.polyfit(t, tail, 2 if n >= ARM else 1)
-    if n >= ARM:
-        heading = coefficients[1] + 2 * coefficients[0] * (-1.0)
-        position = coefficients[2]
-    else:
-        heading, position = coefficients[0], coefficients[1]
+    # The slope is taken a vertex back from the end, where a parabola follows the noise less.
+    coefficients = _FITS[n] @ tail
+    heading = coefficients[1] - 2 * coefficients[0]
+    position = coefficients[2]
     return position, heading / max(np.hypot(*heading), 1e-9)
 
 
@@ -109,7 +122,7 @@ def _exchanged(first: Fragment, second: Fragment) -> tuple[Fragment, Fragment] |
     a, b = first.points, second.points
     if (a.min(axis=0) > b.max(axis=0) + 2).any() or (b.min(axis=0) > a.max(axis=0) + 2).any():
         return None
-    for i0, i1, j0, j1, same_way in _common_stretches(a, b, 2.0, 0.87):
+    for i0, i1, j0, j1, same_way in _common_stretches(a, b, SWAP_REACH, 0.87):
         other = second if same_way else second.reversed()
         if not same_way:
             j0, j1 = len(b) - 1 - j1, len(b) - 1 - j0
@@ -121,7 +134,7 @@ def _exchanged(first: Fragment, second: Fragment) -> tuple[Fragment, Fragment] |
         b_in, b_out = _arm(c[: j0 + 1]), _arm(c[j1:][::-1])
         kept = _bending(*a_in, a_out[0], -a_out[1]) + _bending(*b_in, b_out[0], -b_out[1])
         crossed = _bending(*a_in, b_out[0], -b_out[1]) + _bending(*b_in, a_out[0], -a_out[1])
-        if crossed < 0.7 * kept - 0.02:
+        if crossed < SWAP_FACTOR * kept - SWAP_MARGIN:
             return (
                 _spliced(first, slice(0, i0 + 1), other, slice(j1, None)),
                 _spliced(other, slice(0, j0 + 1), first, slice(i1, None)),
@@ -215,12 +228,12 @@ def bridged(fragments: list[Fragment], maps: Maps, volume: np.ndarray, settings:
                 position, heading = _arm(points)
                 ends.append(_End(n, last, position, heading, _value(maps.ends, position)))
     offers = []
-    for i, a in enumerate(ends):
-        for j in range(i):
-            b = ends[j]
-            cost = _bridge_cost(a, b, fragments, volume, settings.bridge_px / maps.stride)
-            if cost < 1.0:
-                offers.append((cost, j, i))
+    reach = settings.bridge_px / maps.stride
+    near = cKDTree([e.position for e in ends]).query_pairs(reach) if len(ends) > 1 else ()
+    for j, i in sorted(near):
+        cost = _bridge_cost(ends[i], ends[j], fragments, volume, reach)
+        if cost < 1.0:
+            offers.append((cost, j, i))
     partner: dict[int, int] = {}
     for _, i, j in sorted(offers):
         if i not in partner and j not in partner:
@@ -254,8 +267,8 @@ def _bridge_cost(a: _End, b: _End, fragments: list[Fragment], volume: np.ndarray
     bend = _bending(a.position, a.heading, b.position, -b.heading)
     path = _bridge(a.position, a.heading, b.position, -b.heading)
     support = float(np.mean(_strengths(volume, np.concatenate([[a.position], path, [b.position]]))[1:-1]))
-    missing = gap * max(0.0, 1.0 - support / 0.5)
-    return missing / reach + bend / 1.2 + 0.5 * max(a.is_end, b.is_end) * min(1.0, gap / 4.0)
+    missing = gap * max(0.0, 1.0 - support / FULL_SUPPORT)
+    return missing / reach + bend / BEND_SCALE + END_COST * max(a.is_end, b.is_end) * min(1.0, gap / 4.0)
 
 
 def _strengths(volume: np.ndarray, path: np.ndarray) -> np.ndarray:
