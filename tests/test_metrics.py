@@ -1,5 +1,6 @@
 """Curve metrics, each against a case whose answer is known."""
 
+import json
 from dataclasses import dataclass
 
 import numpy as np
@@ -144,3 +145,13 @@ def test_intervals_are_reproducible_and_hold_the_value():
     assert first == second
     low, high = first["instance_f1_interval"]
     assert low <= first["instance_f1"] <= high
+
+
+def test_summary_is_plain_numbers_that_json_can_write():
+    level = np.stack([np.arange(10.0, 90), np.full(80, 40.0)], axis=-1)
+    lower = level + [0, 12]
+    joined = np.concatenate([level, lower[::-1]])
+    found = [TracedLine(points_px=joined, half_width_px=np.full(len(joined), 2.0), confidence=1.0)]
+    summary = summarise([score_image(found, Truth(curves_px=(level, lower)), (100, 100))], bootstrap=0)
+    assert summary["false_merges"] == 1
+    assert json.loads(json.dumps(summary)) == summary

@@ -258,7 +258,7 @@ def _merges(found, true, near_true, settings: MetricSettings) -> int:
         for t in np.unique(nearest[nearest >= 0]):
             own = nearest == t
             along = np.abs(np.sum(tangents[own] * headings(true[t])[_nearest_vertex(points[own], true[t])], axis=1))
-            followed += np.sum(along > np.cos(np.radians(30))) >= settings.merge_shortest_px
+            followed += int(np.sum(along > np.cos(np.radians(30))) >= settings.merge_shortest_px)
         merges += max(0, followed - 1)
     return merges
 
