@@ -185,14 +185,27 @@ def _client(workers: int, scheduler: str | None) -> Iterator[Client | None]:
         with client:
             yield client
         return
-    threads = {f"{name}_NUM_THREADS": "1" for name in ("NUMBA", "OMP", "OPENBLAS", "MKL")}
+    # numba is told in the task: it refuses another number once this process, which shares the variable, has used it.
+    threads = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "OPENBLAS", "MKL")}
     # A worker that makes Blender's buffers has a child process of its own, which a daemon may not have.
     settings = {"distributed.worker.daemon": False, "distributed.nanny.pre-spawn-environ": threads,
                 "distributed.worker.memory.terminate": False, "distributed.worker.memory.pause": False}  # fmt: skip
-    with dask.config.set(settings):
+    with _environment_kept(), dask.config.set(settings):
         with LocalCluster(n_workers=workers, threads_per_worker=1, processes=True, dashboard_address="127.0.0.1:0",
                           silence_logs="ERROR") as cluster, Client(cluster) as client:  # fmt: skip
             yield client
+
+
+@contextmanager
+def _environment_kept() -> Iterator[None]:
+    """Undo what happens to the environment: a nanny sets its workers' variables in this process and leaves them."""
+    before = dict(os.environ)
+    try:
+        yield
+    finally:
+        for name in set(os.environ) - set(before):
+            del os.environ[name]
+        os.environ.update(before)
 
 
 @contextmanager

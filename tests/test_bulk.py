@@ -57,6 +57,12 @@ def test_every_file_is_the_same_for_any_number_of_workers(undisturbed, tmp_path,
     assert files_of(render(tmp_path / "b.zarr", workers=workers)) == files_of(undisturbed)
 
 
+def test_workers_leave_the_environment_of_this_process_alone(tmp_path):
+    before = dict(os.environ)
+    render(tmp_path / "a.zarr", n=1, workers=1)
+    assert dict(os.environ) == before
+
+
 def test_a_running_cluster_renders_the_same_bytes(undisturbed, tmp_path):
     from distributed import LocalCluster
 
