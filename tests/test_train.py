@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import save_file
 
 from physics.errors import InputError
-from render import open_dataset
+from render import open_dataset, sample, simulate
 from train.__main__ import main
 from train.augment import (
     AugmentSettings,
@@ -251,6 +251,16 @@ def test_stream_draws_from_the_last_scenes_of_its_lane():
         assert number % 2 == lane
         assert max(0, turn + 2 - 4) <= number // 2 < turn + 2  # two scenes to start with, one more each turn
         assert number == source.of_example(n)
+
+
+def test_stream_shares_no_image_with_a_dataset_rendered_from_the_same_seed():
+    config = {"shape": [32, 40], "material": "al", "pixel_nm": 3.0, "slice_nm": 4.0, "scene": {"kind": "random"}}
+    source = RenderedImages(config, 1, StreamSettings(), batch=2)
+    rendered = [simulate(sample(config, 1, number)).image for number in range(3)]
+    for number in range(3):
+        assert not any(np.array_equal(source.labelled(number).image, image) for image in rendered)
+    again = RenderedImages(config, 1, StreamSettings(), batch=2)
+    np.testing.assert_array_equal(source.labelled(2).image, again.labelled(2).image)
 
 
 # the loop

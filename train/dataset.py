@@ -31,6 +31,7 @@ from train.targets import target_maps
 
 CACHE_BYTES = 2**29
 SMALLEST_SIDE_PX = 32
+SCENES_STREAM = 0x7261696E  # sets the scenes of a stream apart from those that `python -m render` draws from one seed
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -82,13 +83,15 @@ class StoredImages:
 class RenderedImages:
     """Scenes sampled from a render configuration and simulated when they are needed.
 
+    No scene is one that a dataset rendered with the same seed holds: such a dataset stays fit to judge the network.
     Batches go round the lanes; each batch brings its lane `fresh` new scenes and is drawn from its lane's last
     `pool`. One process serves whole lanes, so that it finds in its cache what it rendered before.
     """
 
     def __init__(self, config: Mapping[str, Any], seed: int, settings: StreamSettings, batch: int) -> None:
         self.config, self.seed, self.settings, self.batch = dict(config), seed, settings, batch
-        self.shape = tuple(sample(self.config, seed, 0).shape)
+        self.scenes_seed = int(np.random.SeedSequence([seed, SCENES_STREAM]).generate_state(1, np.uint64)[0])
+        self.shape = tuple(sample(self.config, self.scenes_seed, 0).shape)
         # A lane's first batch must not consist of one scene alone.
         self.first = min(settings.pool, max(batch, settings.fresh))
 
@@ -99,11 +102,11 @@ class RenderedImages:
         return int(rng.integers(max(0, there - self.settings.pool), there)) * self.settings.lanes + lane
 
     def labelled(self, number: int) -> Labelled:
-        micrograph = simulate(sample(self.config, self.seed, number))
+        micrograph = simulate(sample(self.config, self.scenes_seed, number))
         return _labelled(micrograph.image, micrograph.lines)
 
     def identity(self) -> dict[str, Any]:
-        text = json.dumps([self.config, self.seed], sort_keys=True, default=str)
+        text = json.dumps([self.config, self.scenes_seed], sort_keys=True, default=str)
         return {"source": "stream", "config": self.config, "sha256": hashlib.sha256(text.encode()).hexdigest()}
 
 
