@@ -115,6 +115,16 @@ def test_bad_input_leaves_nothing_behind(run, frames, tmp_path):
     assert not out.exists()
 
 
+def test_labels_beside_the_images_are_never_written_over(run, frames):
+    labels = frames / "frame0.json"
+    labels.write_text('{"shapes": []}')
+    for images in (frames, frames / "frame0.png", frames / "*.png"):
+        for out in (frames, frames / ".." / frames.name):
+            with pytest.raises(InputError, match="out must be another folder than that of the images"):
+                predict_files(str(images), out, model=run)
+    assert labels.read_text() == '{"shapes": []}' and len(list(frames.iterdir())) == 3
+
+
 def test_the_command_takes_paths_with_any_characters(run, frames, tmp_path):
     out = tmp_path / "pred #2 (x=1)"
     command = [sys.executable, "-m", "train.predict", f"images={frames / 'frame0.png'}", f"out={out}", f"model={run}"]

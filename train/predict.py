@@ -106,10 +106,16 @@ def predict_files(
     """
     from train.checkpoint import load_model
 
+    number = isinstance(pixel_nm, int | float) and not isinstance(pixel_nm, bool)
+    require(pixel_nm is None or number, "pixel_nm", "be a number", repr(pixel_nm))
     require(pixel_nm is None or (np.isfinite(pixel_nm) and pixel_nm > 0), "pixel_nm", "be > 0", pixel_nm)
     out = Path(out)
     require(not out.exists() or out.is_dir(), "out", "be a folder or not exist", out)
     paths = find_images(images)
+    for path in paths:
+        # NAME.json beside NAME.png may be somebody's labels.
+        require(path.resolve().parent != out.resolve() and path.absolute().parent.resolve() != out.resolve(), "out",
+                "be another folder than that of the images", out, "the curves would replace label files")  # fmt: skip
     names = [frame.name for path in paths for frame in read_frames(path)]
     twice = {name for name in names if names.count(name) > 1}
     require(not twice, "images", "give every frame a name of its own", ", ".join(sorted(twice)))
@@ -163,6 +169,7 @@ def main(argv: list[str]) -> None:
 
 def trace_settings(values: dict[str, Any]) -> TraceSettings:
     """TraceSettings from a config; None leaves a default."""
+    require(isinstance(values, dict), "trace", "be a mapping of settings", values, "give trace.shortest_px=12 and the like")
     given = {key: value for key, value in values.items() if value is not None}
     for key, value in given.items():
         require(isinstance(value, int | float) and not isinstance(value, bool), f"trace.{key}", "be a number", value)
