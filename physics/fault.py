@@ -28,8 +28,12 @@ class StackingFault:
 
     def __post_init__(self) -> None:
         plane = frozen_array(self.plane_hkl, (3,), "faults.plane_hkl")
+        require(bool((plane == plane.round()).all()), "faults.plane_hkl", "be three integers", plane.tolist())
         object.__setattr__(self, "plane_hkl", tuple(int(h) for h in plane))
         require(any(self.plane_hkl), "faults.plane_hkl", "not be (0, 0, 0)", self.plane_hkl)
         object.__setattr__(self, "shift_uvw", frozen_array(self.shift_uvw, (3,), "faults.shift_uvw"))
         object.__setattr__(self, "outline_nm", frozen_array(self.outline_nm, (None, 3), "faults.outline_nm"))
         require(len(self.outline_nm) >= 3, "faults.outline_nm", "have at least 3 vertices", len(self.outline_nm))
+        edges = self.outline_nm[1:] - self.outline_nm[0]
+        area_nm2 = np.linalg.norm(np.cross(edges[:-1], edges[1:]).sum(axis=0)) / 2
+        require(area_nm2 > 0, "faults.outline_nm", "enclose an area", f"{area_nm2:g} nm^2")

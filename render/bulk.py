@@ -85,20 +85,21 @@ def render_dataset(
         return path
     split = split_indices(plan.n, seed, max(1, len(sampling.beam.series)))
     ready = {} if state else {0: simulate(first_scene)}
-    with _client(workers, scheduler) as client:
-        if state is None:
-            create_dataset(path, plan, attributes, split)
-        with _alone(path):
-            try:
-                _render_missing(path, plan, sampling, seed, client, ready, progress)
-            except InputError:
-                # The configuration draws a Scene that cannot be, and will at every attempt. Finished work stays.
-                if state is None and not finished_shards(path, plan):
-                    shutil.rmtree(path)
-                raise
-            summaries = [shard_attributes(path, k) for k in range(plan.shards)]
-            sizes = {name: len(members) for name, members in split.items()}
-            finish_dataset(path, {**attributes, "state": "complete", "card": card(attributes, summaries, sizes)})
+    if state is None:
+        create_dataset(path, plan, attributes, split)
+    try:
+        with _client(workers, scheduler) as client, _alone(path):
+            _render_missing(path, plan, sampling, seed, client, ready, progress)
+    except InputError:
+        # The configuration draws a Scene that cannot be, and will at every attempt. Finished work stays. By now
+        # the workers have stopped, so that none writes into what is removed.
+        if state is None and not finished_shards(path, plan):
+            shutil.rmtree(path)
+        raise
+    summaries = [shard_attributes(path, k) for k in range(plan.shards)]
+    sizes = {name: len(members) for name, members in split.items()}
+    with _alone(path):
+        finish_dataset(path, {**attributes, "state": "complete", "card": card(attributes, summaries, sizes)})
     return path
 
 

@@ -30,10 +30,12 @@ SPLIT_STREAM = 0x73706C6974  # "split": a stream of its own, so that no image sh
 
 CONVENTIONS = {
     "pixels": "x right, y down, (0, 0) at the centre of the top-left pixel",
-    "curve": "points_px is where the image of the line runs; it is not clipped at the frame; a loop repeats its first vertex",
+    "curve": "points_px is the projected core (the image of a line lies beside it where s is not 0: up to the width of "
+    "its contrast); it is not clipped at the frame; a loop repeats its first vertex",
     "mask": "pixel centres within half_width_px (interpolated along the curve) of the nearest point of points_px, "
     "round ends included, visible or not; where lines overlap each keeps its pixels",
-    "half_width_px": "half the full width at half maximum of the contrast, at least 1",
+    "half_width_px": "half the full width at half maximum of the contrast, averaged with the contrast as weight over an "
+    "effective extinction distance along the line, at least 1",
     "contrast": "signed, relative to the local background",
     "depth_nm": "along the beam from the entrance face",
     "burgers_uvw": "in lattice vectors, FS/RH, line sense = order of the vertices, first non-zero component positive",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import sys
 from collections.abc import Iterator
@@ -177,8 +178,17 @@ def _resimulation_faults(dataset: Dataset, count: int) -> Iterator[str]:
         again = simulate(dataset.scene(int(i)))
         if not np.array_equal(again.image, dataset.image(int(i))):
             yield f"image {i}: its scene renders to other bytes with the versions installed here"
-        if len(again.lines) != len(dataset.lines(int(i))):
-            yield f"image {i}: its scene gives {len(again.lines)} lines, {len(dataset.lines(int(i)))} are stored"
+        stored = dataset.lines(int(i))
+        if len(again.lines) != len(stored):
+            yield f"image {i}: its scene gives {len(again.lines)} lines, {len(stored)} are stored"
+            continue
+        for number, (new, old) in enumerate(zip(again.lines, stored)):
+            other = [f.name for f in dataclasses.fields(new) if not np.array_equal(getattr(new, f.name), getattr(old, f.name))]
+            if other:
+                yield f"image {i} line {number}: its scene gives another {', '.join(other)}"
+        intensity = dataset.intensity(int(i))
+        if intensity is not None and not np.array_equal(again.intensity, intensity):
+            yield f"image {i}: its scene gives another intensity"
 
 
 def _images_text(plan: Plan, shard: int) -> str:

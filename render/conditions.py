@@ -62,6 +62,10 @@ def condition_of_series(entry: Any, crystal: Crystal, beam: BeamCondition, where
     the first by the tilt alone.
     """
     given = dict(entry) if isinstance(entry, dict) else {"g_hkl": entry}
+    for key in ("n", "s_inv_nm", "image_rotation_deg"):
+        number = given.get(key)
+        is_number = isinstance(number, int | float) and not isinstance(number, bool)
+        require(number is None or is_number, f"{where}.{key}", "be a number", number)
     changes = {f.name: getattr(beam, f.name) for f in fields(BeamCondition)}
     if given.get("g_hkl") is not None:
         changes |= {"g_hkl": plane_indices(given["g_hkl"]), "xi_g_nm": None}

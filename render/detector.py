@@ -18,6 +18,7 @@ from physics.errors import require
 from physics.frozen import frozen_array
 
 COUNTS_MAX = 65535
+DOSE_MAX_E_PER_PX = 1e12
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +47,7 @@ class Detector:
         for name in ("dose_e_per_px", "gain_counts_per_e"):
             frozen_array([getattr(self, name)], (1,), f"detector.{name}")
             require(getattr(self, name) > 0, f"detector.{name}", "be > 0", getattr(self, name))
+        require(self.dose_e_per_px <= DOSE_MAX_E_PER_PX, "detector.dose_e_per_px", f"be <= {DOSE_MAX_E_PER_PX:g}", self.dose_e_per_px)
         for name in ("offset_counts", "mtf_sigma_px", "readout_noise_counts"):
             frozen_array([getattr(self, name)], (1,), f"detector.{name}")
             require(getattr(self, name) >= 0, f"detector.{name}", "be >= 0", getattr(self, name))

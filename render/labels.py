@@ -17,7 +17,7 @@ from physics.frames import field_nm, pixel_from_image
 from render.foil import local_excitation_error_inv_nm
 from render.micrograph import Line
 from render.scene import Scene
-from render.specimen import Specimen, segments
+from render.specimen import Specimen, fault_heights, segments
 
 VERTEX_SPACING_PX = 3.0
 PROBE_SPACING_PX = 6.0
@@ -25,6 +25,7 @@ COLUMNS_ACROSS = 25
 # Steps are finer near the line by themselves; a step of the fourth order this long leaves 1e-3 of the contrast elsewhere.
 PROBE_SLICE_NM = 5.0
 LEAST_BACKGROUND = 1e-3
+LEAST_CONTRAST = 1e-3
 
 
 def label_lines(scene: Scene, specimen: Specimen) -> tuple[Line, ...]:
@@ -175,9 +176,11 @@ def _contrast_along(
     without = np.maximum(without.reshape(x_nm.shape), LEAST_BACKGROUND)
     relative = (with_line.reshape(x_nm.shape) - without) / without
     contrast, half_width_nm = profile_contrast(across_nm, relative)
-    # Where the contrast of an inclined line passes through zero the width is undefined: weight by contrast.
-    window = max(1, int(round(2 * reach_nm / (PROBE_SPACING_PX * scene.pixel_nm))))
-    half_width_nm = _weighted_running_mean(half_width_nm, np.abs(contrast) + 1e-6, window)
+    # Where the contrast of an inclined line passes through zero the width is undefined: weighted by contrast, over
+    # an effective extinction distance. A line without contrast has no width and gets the least.
+    window = max(1, int(round(reach_nm / (PROBE_SPACING_PX * scene.pixel_nm))))
+    weight = np.where(np.abs(contrast) >= LEAST_CONTRAST, np.abs(contrast), 0.0)
+    half_width_nm = _weighted_running_mean(half_width_nm, weight, window)
     return np.interp(arc_nm, at_nm, contrast), np.interp(arc_nm, at_nm, half_width_nm)
 
 
@@ -219,10 +222,14 @@ def _column_intensities(
     shape = specimen.foil_shape
     entrance_nm, exit_nm = shape.face_z_nm(x_nm, y_nm, 1), shape.face_z_nm(x_nm, y_nm, -1)
     s_inv_nm = local_excitation_error_inv_nm(scene.crystal, scene.beam, shape, shape.mid_normal(x_nm, y_nm))
+    # The field of a partial is that of a dislocation only together with the cut that its fault makes.
+    partial = not scene.crystal.is_lattice_vector(line.burgers_uvw)
+    fault_z_nm, fault_phase_rad = fault_heights(scene, specimen, x_nm, y_nm) if partial else (None, None)
     bright, dark = column_values(
         segments(scene, specimen, (line,)), specimen.g_image_inv_nm, specimen.two_beam, x_nm, y_nm,
         entrance_nm, exit_nm, s_inv_nm,
         poisson_ratio=specimen.poisson_ratio, core_nm=scene.core_nm, slice_nm=PROBE_SLICE_NM,
+        fault_z_nm=fault_z_nm, fault_phase_rad=fault_phase_rad,
     )  # fmt: skip
     background = perfect_crystal(specimen.two_beam, s_inv_nm, np.maximum(entrance_nm - exit_nm, 0))
     chosen = 0 if scene.beam.image == "bf" else 1
@@ -230,5 +237,7 @@ def _column_intensities(
 
 
 def _weighted_running_mean(values: np.ndarray, weights: np.ndarray, window: int) -> np.ndarray:
+    """Weighted means over 2 `window` + 1 neighbours; 0 where all weights are."""
     kernel = np.ones(2 * window + 1)
-    return np.convolve(values * weights, kernel, mode="full")[window:-window] / np.convolve(weights, kernel, mode="full")[window:-window]
+    total = np.convolve(weights, kernel, mode="full")[window:-window]
+    return np.convolve(values * weights, kernel, mode="full")[window:-window] / np.where(total > 0, total, 1.0)

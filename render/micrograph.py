@@ -20,9 +20,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Line:
-    """The label of one dislocation: its image as a curve, and what is known of it.
+    """The label of one dislocation: its curve, and what is known of it.
 
-    `points_px` (K, 2) is the curve a person would trace, in float32 (so that a stored label is the label);
+    `points_px` (K, 2) is the line's curve in the image; image positions beside the core are not computed yet, so that
+    it equals the projected core (off the dark ridge by up to its width where s is not 0). In float32 (so that a stored label is the label);
     it runs on beyond the frame by two half-widths or to the line's end, and a loop repeats its first vertex.
     `core_px` (K, 2) is the projected core, `half_width_px` (K,) half the FWHM of the contrast, at least 1,
     `contrast` (K,) signed and relative to the local background, `depth_nm` (K,) along the beam from the

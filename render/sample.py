@@ -68,10 +68,15 @@ def sample(config: SampleConfig | Mapping[str, Any], seed: int, index: int = 0) 
 
 
 def under_condition(scene: Scene, beam: BeamCondition) -> Scene:
-    """The same specimen under another diffraction condition: it is tilted with its lines, faults and foil.
+    """The same specimen, a flat foil, under another diffraction condition: it is tilted with its lines and faults.
 
-    The azimuths of wedge and curvature follow the in-image turn; both are angles that the small tilt leaves alone.
+    Raises InputError for a wedged or bent foil.
     """
+    foil = scene.foil
+    require(not (foil.wedge_deg or foil.curvature_inv_um or foil.cross_curvature_inv_um), "beam.series",
+            "look at a flat foil: the height maps of a bent or wedged one do not turn with the specimen yet",
+            f"wedge_deg {foil.wedge_deg:.3g}, curvatures {foil.curvature_inv_um:.3g} and {foil.cross_curvature_inv_um:.3g} 1/um",
+            "use foil=flat")  # fmt: skip
     turn = image_from_crystal(scene.crystal, beam) @ image_from_crystal(scene.crystal, scene.beam).T
     lines = tuple(replace(line, points_nm=line.points_nm @ turn.T) for line in scene.dislocations)
     faults = tuple(replace(fault, outline_nm=fault.outline_nm @ turn.T) for fault in scene.faults)
@@ -145,11 +150,7 @@ def _turned_foil(scene: Scene, turn: np.ndarray) -> Foil:
     if normal_uvw is None and not np.allclose(turn[2], normal_image, atol=1e-12):
         # The foil lay across the beam of the first condition, which is a fixed direction of the crystal.
         normal_uvw = normal_uvw_of(scene.crystal, scene.beam, normal_image)
-    turned_deg = float(np.degrees(np.arctan2(turn[1, 0] - turn[0, 1], turn[0, 0] + turn[1, 1])))
-    return replace(
-        scene.foil, normal_uvw=normal_uvw, wedge_azimuth_deg=scene.foil.wedge_azimuth_deg + turned_deg,
-        curvature_azimuth_deg=scene.foil.curvature_azimuth_deg + turned_deg,
-    )  # fmt: skip
+    return replace(scene.foil, normal_uvw=normal_uvw)
 
 
 def _generator(seed: int, *key: int) -> np.random.Generator:
@@ -160,8 +161,17 @@ def _noise_seed(seed: int, index: int) -> int:
     return int(_generator(seed, int(index), DETECTOR_STREAM).integers(2**62))
 
 
-@lru_cache(maxsize=4)
 def _read_scene(path: str) -> Scene:
+    try:
+        written = Path(path).stat().st_mtime_ns
+    except OSError as error:
+        raise InputError(f"scene.file must be a readable scene JSON file, got {path}: {error.strerror}") from None
+    return _scene_as_written(path, written)
+
+
+@lru_cache(maxsize=4)
+def _scene_as_written(path: str, written_ns: int) -> Scene:
+    """The Scene in a file, read once for each time the file was written."""
     try:
         text = Path(path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:

@@ -53,13 +53,16 @@ class Scene:
     def __post_init__(self) -> None:
         object.__setattr__(self, "dislocations", tuple(self.dislocations))
         object.__setattr__(self, "faults", tuple(self.faults))
-        ok = len(tuple(self.shape)) == 2 and all(float(n) == int(n) and 8 <= n <= 16384 for n in self.shape)
-        require(ok, "shape", "be two whole numbers in [8, 16384]", list(self.shape))
+        ok = isinstance(self.shape, tuple | list) and len(self.shape) == 2 and all(float(n) == int(n) and 8 <= n <= 16384 for n in self.shape)
+        require(ok, "shape", "be two whole numbers in [8, 16384]", self.shape)
         object.__setattr__(self, "shape", tuple(int(n) for n in self.shape))
         for name in ("pixel_nm", "visible_contrast", "slice_nm", "core_nm"):
             value = float(getattr(self, name))
             require(math.isfinite(value) and value > 0, name, "be > 0", value)
             object.__setattr__(self, name, value)
+        for name in ("slice_nm", "core_nm"):
+            require(getattr(self, name) >= 0.01, name, "be >= 0.01", getattr(self, name))
+        require(isinstance(self.foil_renderer, str), "foil_renderer", "be text", self.foil_renderer)
         known = self.foil_renderer == "numpy" or self.foil_renderer.startswith("bpy ")
         require(known, "foil_renderer", 'be "numpy" or "bpy VERSION"', self.foil_renderer)
         check_consistency(self)

@@ -87,13 +87,18 @@ def _side(line: Dislocation, fault: StackingFault, crystal: Crystal, rotation: n
     outline = (fault.outline_nm - fault.outline_nm[0]) @ axes.T
     off_plane = np.abs((line.points_nm - fault.outline_nm[0]) @ normal)
     points = (line.points_nm - fault.outline_nm[0]) @ axes.T
-    middle = (points[:-1] + points[1:]) / 2
     if off_plane.max() > PLANE_TOLERANCE_NM:
         return 0
+    # The whole line must run along the border; where the fault ends on a surface the line may go on outside.
+    middle = (points[:-1] + points[1:]) / 2
     distance = _distance_to_polygon(middle, outline)
-    inner = int(np.argmin(distance))
-    if distance[inner] > BORDER_TOLERANCE_NM:
+    above = line.points_nm[:, 2] > fault.outline_nm[:, 2].max() - BORDER_TOLERANCE_NM
+    below = line.points_nm[:, 2] < fault.outline_nm[:, 2].min() + BORDER_TOLERANCE_NM
+    inclined = np.ptp(fault.outline_nm[:, 2]) > 4 * BORDER_TOLERANCE_NM
+    counts = ~(inclined & ((above[:-1] & above[1:]) | (below[:-1] & below[1:])))
+    if not counts.any() or distance[counts].max() > BORDER_TOLERANCE_NM:
         return 0
+    inner = int(np.argmin(np.where(counts, distance, np.inf)))
     along = points[inner + 1] - points[inner]
     left = np.array([-along[1], along[0]]) / np.linalg.norm(along)
     return 1 if _inside(middle[inner] + left * 2 * BORDER_TOLERANCE_NM, outline) else -1

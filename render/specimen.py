@@ -58,14 +58,21 @@ def segments(scene: Scene, specimen: Specimen, lines: tuple | None = None) -> Se
 
 
 def fault_sheets(scene: Scene, specimen: Specimen) -> tuple[np.ndarray, np.ndarray] | tuple[None, None]:
-    """Height z_nm (F, Y, X) of every fault, nan where a column misses it, and its phase 2 pi g.R (F,).
+    """Heights (F, Y, X) and phases (F,) of the faults in the columns of the image; see `fault_heights`."""
+    x_nm, y_nm = np.meshgrid(*column_positions_nm(scene.shape, scene.pixel_nm))
+    return fault_heights(scene, specimen, x_nm, y_nm)
+
+
+def fault_heights(
+    scene: Scene, specimen: Specimen, x_nm: np.ndarray, y_nm: np.ndarray
+) -> tuple[np.ndarray, np.ndarray] | tuple[None, None]:
+    """Height z_nm (F, ...) of every fault in the columns at (x, y), nan where they miss it, and its phase 2 pi g.R (F,).
 
     A fault seen edge-on covers no column. The phase is taken modulo 2 pi into (-pi, pi].
     """
     if not scene.faults:
         return None, None
-    x_nm, y_nm = column_positions_nm(scene.shape, scene.pixel_nm)
-    heights = np.full((len(scene.faults), *scene.shape), np.nan)
+    heights = np.full((len(scene.faults), *x_nm.shape), np.nan)
     phases = np.zeros(len(scene.faults))
     for k, fault in enumerate(scene.faults):
         normal = plane_normal_image(fault.plane_hkl, scene.crystal, specimen.image_from_crystal)
@@ -75,17 +82,16 @@ def fault_sheets(scene: Scene, specimen: Specimen) -> tuple[np.ndarray, np.ndarr
             continue
         inside = polygon_covers(fault.outline_nm[:, :2], x_nm, y_nm)
         origin = fault.outline_nm[0]
-        z = origin[2] - (normal[0] * (x_nm[None, :] - origin[0]) + normal[1] * (y_nm[:, None] - origin[1])) / normal[2]
+        z = origin[2] - (normal[0] * (x_nm - origin[0]) + normal[1] * (y_nm - origin[1])) / normal[2]
         heights[k][inside] = z[inside]
     return heights, phases
 
 
 def polygon_covers(polygon_nm: np.ndarray, x_nm: np.ndarray, y_nm: np.ndarray) -> np.ndarray:
-    """Which points of the grid `x_nm` (X,), `y_nm` (Y,) lie inside a polygon (K, 2), by the even-odd rule."""
-    inside = np.zeros((len(y_nm), len(x_nm)), dtype=bool)
+    """Which of the points (x, y) lie inside a polygon (K, 2), by the even-odd rule."""
+    inside = np.zeros(x_nm.shape, dtype=bool)
     for a, b in zip(polygon_nm, np.roll(polygon_nm, -1, axis=0)):
-        rows = (a[1] > y_nm) != (b[1] > y_nm)
-        if rows.any():
-            crossing = a[0] + (y_nm[rows] - a[1]) / (b[1] - a[1]) * (b[0] - a[0])
-            inside[rows] ^= x_nm[None, :] < crossing[:, None]
+        across = (a[1] > y_nm) != (b[1] > y_nm)
+        if across.any():
+            inside ^= across & (x_nm < a[0] + (y_nm - a[1]) / (b[1] - a[1]) * (b[0] - a[0]))
     return inside

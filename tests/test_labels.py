@@ -5,10 +5,12 @@ from physics.beam import BeamCondition, image_from_crystal
 from physics.contrast.two_beam import perfect_crystal
 from physics.crystal import Crystal
 from physics.dislocation import Dislocation
+from physics.fault import StackingFault
 from physics.foil import Foil
 from physics.frames import pixel_from_image
 from render.labels import profile_contrast
 from render.scene import Scene
+from render.scene_rules import plane_normal_image
 from render.simulate import simulate
 from render.specimen import Specimen
 
@@ -32,6 +34,7 @@ def test_a_screw_with_g_dot_b_zero_is_labelled_and_invisible():
     lines = simulate(scene(straight((0, 0.5, 0.5), (0, 1, 1)))).lines
     assert len(lines) == 1 and lines[0].g_dot_b == 0
     assert not lines[0].visible.any() and np.abs(lines[0].contrast).max() < 1e-4
+    assert np.all(lines[0].half_width_px == 1)  # no contrast, no width: the least
 
 
 def test_a_screw_with_g_dot_b_one_is_visible():
@@ -47,6 +50,25 @@ def test_contrast_of_a_lone_line_is_what_the_picture_shows():
     inside = line.mask(micrograph.shape)
     seen = np.abs(micrograph.intensity[inside] / background - 1).max()
     assert np.abs(line.contrast).max() == pytest.approx(seen, rel=0.03)  # columns of the label lie between pixels
+
+
+@pytest.mark.parametrize("side", [1, -1])
+def test_a_partial_is_labelled_with_its_fault(side):
+    rotation = image_from_crystal(AL, BEAM)
+    plane, shift = (1, 1, 1), np.array([1, 1, -2]) / 6  # g.R = 1/3
+    normal = plane_normal_image(plane, AL, rotation)
+    down = np.cross(np.cross(normal, [0, 0, 1]), normal)
+    down *= -50 / down[2]
+    across = side * np.cross(normal, down) / np.linalg.norm(down)
+    left = (np.cross([0, 0, 1], down)[:2] @ across[:2]) > 0
+    fault = StackingFault(plane_hkl=plane, shift_uvw=shift, outline_nm=[-down, down, down + 500 * across, -down + 500 * across])
+    partial = Dislocation(burgers_uvw=shift if left else -shift, points_nm=[-down, down], plane_hkl=plane, kind="partial")
+    specimen = scene(partial, faults=[fault], pixel_nm=1.0)
+    micrograph = simulate(specimen)
+    background = perfect_crystal(Specimen.of(specimen).two_beam, 0.0, 100.0)[0]
+    seen = (micrograph.intensity / background - 1)[micrograph.lines[0].mask(micrograph.shape)]
+    # Without the fault the strongest contrast would be -0.23.
+    assert micrograph.lines[0].contrast.min() == pytest.approx(seen.min(), abs=0.05)
 
 
 def test_half_width_is_half_the_full_width_at_half_maximum():

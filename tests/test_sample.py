@@ -114,9 +114,12 @@ def test_hexagonal_indices_may_have_four_numbers():
     assert scene.beam.g_hkl == (1, 0, 0) and scene.beam.zone_axis_uvw == (0, 0, 1)
 
 
+FLAT = {"tilt_deg": 0, "taper_nm": 0, "bend_mrad": 0}
+
+
 def test_a_series_shows_one_specimen_under_several_reflections():
     beam = {"zone_axis_uvw": [0, 0, 1], "series": [[2, 0, 0], [0, 2, 0], {"g_hkl": [2, 2, 0], "image": "df"}]}
-    scenes = [sample(config("loop", material="al", beam=beam), 4, index) for index in range(4)]
+    scenes = [sample(config("loop", material="al", beam=beam, foil=FLAT), 4, index) for index in range(4)]
     assert [s.beam.g_hkl for s in scenes[:3]] == [(2, 0, 0), (0, 2, 0), (2, 2, 0)]
     assert scenes[2].beam.image == "df"
     crystal_frames = [
@@ -133,10 +136,26 @@ def test_a_series_shows_one_specimen_under_several_reflections():
 
 def test_a_tilted_specimen_keeps_its_line_ends_on_its_faces():
     beam = {"zone_axis_uvw": [0, 0, 1], "g_hkl": [2, 0, 0], "s_inv_nm": 0.0}
-    flat = {"tilt_deg": 0, "taper_nm": 0, "bend_mrad": 0}
-    scene = sample(config("pileup", material="al", beam=beam, foil=flat), 3)
+    scene = sample(config("pileup", material="al", beam=beam, foil=FLAT), 3)
     other = under_condition(scene, type(scene.beam)(g_hkl=(2, 0, 0), zone_axis_uvw=(0, 0, 1), s_inv_nm=0.05))
     assert other.foil.normal_uvw is not None  # would raise before this line if an end lay inside the foil
+
+
+@pytest.mark.parametrize("shape", [{"bend_mrad": 30}, {"taper_nm": 60}])
+def test_a_series_of_a_bent_or_wedged_foil_is_refused(shape):
+    beam = {"zone_axis_uvw": [0, 0, 1], "series": [[2, 0, 0], [0, 2, 0]]}
+    with pytest.raises(InputError, match="beam.series must look at a flat foil"):
+        sample(config("pileup", material="al", beam=beam, foil=FLAT | shape), 1, 1)
+
+
+def test_a_scene_file_is_read_again_when_it_changes(tmp_path):
+    path = tmp_path / "scene.json"
+    first, second = sample(config(), 2), sample(config(), 3)
+    from_file = SampleConfig.from_dict({"scene": {"kind": "file", "file": str(path)}})
+    for written_ns, scene in enumerate((first, second), start=10**9):
+        path.write_text(scene.to_json(), encoding="utf-8")
+        os.utime(path, ns=(written_ns, written_ns))
+        assert sample(from_file, 9, 0).to_json() == scene.to_json()
 
 
 def test_a_scene_file_is_rendered_as_it_stands(tmp_path):

@@ -82,6 +82,10 @@ def test_json_is_standard():
     (lambda s: s["dislocations"][0].update(plane_hkl=[1, 1, 1], glissile=True), r"dislocations\[0\].burgers_uvw must lie in its slip plane"),
     (lambda s: s.update(shape=[3, 3]), "shape must be two whole numbers"),
     (lambda s: s.update(pixel_nm=0), "pixel_nm must be > 0"),
+    (lambda s: s.update(foil_renderer=3), "foil_renderer must be text, got 3"),
+    (lambda s: s.update(shape=3), "shape must be two whole numbers"),
+    (lambda s: s.update(slice_nm=1e-9), "slice_nm must be >= 0.01"),
+    (lambda s: s["detector"].update(dose_e_per_px=1e20), "detector.dose_e_per_px must be <= 1e[+]12"),
     (lambda s: s.update(version=99), "version must be 1, got 99"),
     (lambda s: s.pop("foil"), "scene must have foil"),
 ])  # fmt: skip
@@ -134,6 +138,9 @@ def test_a_partial_needs_the_fault_it_bounds():
     wrong_sense = line(burgers_uvw=-burgers, points_nm=loop, plane_hkl=plane, kind="partial", glissile=True)
     with pytest.raises(InputError, match="be a lattice vector, or a partial"):
         Scene(**SMALL, dislocations=[wrong_sense], faults=[fault])
+    longer = np.concatenate([loop, loop[-1:] + [15, 25, 0], loop[-1:] + [900, 900, 0]])
+    with pytest.raises(InputError, match="be a lattice vector, or a partial|slip plane"):
+        Scene(**SMALL, dislocations=[line(burgers_uvw=burgers, points_nm=longer, plane_hkl=plane)], faults=[fault])
     elsewhere = line(burgers_uvw=burgers, points_nm=loop + [5, 0, 0], plane_hkl=plane, kind="partial")
     with pytest.raises(InputError, match="be a lattice vector, or a partial"):
         Scene(**SMALL, dislocations=[elsewhere], faults=[fault])

@@ -55,6 +55,6 @@ def test_a_fault_with_whole_g_dot_r_leaves_no_fringes():
 
 def test_polygon_cover_matches_its_area():
     triangle = np.array([[0.0, 0], [60, 10], [20, 50]])
-    inside = polygon_covers(triangle, np.arange(-10, 80) + 0.25, np.arange(-10, 80) + 0.25)
+    inside = polygon_covers(triangle, *np.meshgrid(np.arange(-10, 80) + 0.25, np.arange(-10, 80) + 0.25))
     area = 0.5 * abs(60 * 50 - 20 * 10)  # shoelace
     assert inside.sum() == pytest.approx(area, rel=0.02)
