@@ -8,6 +8,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.installed-$(shell cksum pyproject.toml | cut -d' ' -f1)
 
 export OMP_NUM_THREADS ?= 2
+export IMAGES
 
 .PHONY: install demo test bench lint clean
 
@@ -19,7 +20,7 @@ $(READY): pyproject.toml
 	touch $@
 
 demo: $(READY)
-	$(BIN)/python -m train.demo out=demo $(if $(IMAGES),"images=$(IMAGES)",)
+	$(BIN)/python -m train.demo out=demo "images=$$IMAGES"
 
 test: $(READY) lint
 	$(BIN)/python -m pytest tests
