@@ -14,7 +14,7 @@ from PIL import Image
 from physics.errors import InputError
 from train.baselines import centreline_linked, ridge_branches, ridge_linked
 from train.curves import TracedLine, distance_px
-from train.evaluate import evaluate_dataset, read_labelme, table_of
+from train.evaluate import _within_roi, evaluate_dataset, read_labelme, table_of
 from train.metrics import score_image, summarise
 from train.overlay import overlay
 from train.predict import predict_files, prediction, trace_settings
@@ -207,6 +207,34 @@ def test_a_labelme_folder_is_evaluated_with_baselines(run, tmp_path):
 def test_a_partly_labelled_file_says_so(tmp_path):
     write_labelme(tmp_path / "a.png", dark_lines([[10, 15], [118, 80]]), [[[10, 15], [118, 80]]], complete=False)
     assert read_labelme(tmp_path / "a.png").truth.complete is False
+
+
+def within_roi(path, curves, roi):
+    """Score of predicting all of `curves` exactly, where only the polygon `roi` is judged."""
+    write_labelme(path, dark_lines(*curves), curves)
+    labels = json.loads(path.with_suffix(".json").read_text())
+    labels["shapes"].append({"label": "roi", "shape_type": "polygon", "points": roi})
+    path.with_suffix(".json").write_text(json.dumps(labels))
+    sample = read_labelme(path)
+    score = score_image(_within_roi([line(*c) for c in curves], sample.roi_px), sample.truth, sample.image.shape)
+    return summarise([score], bootstrap=0)
+
+
+def test_truth_and_prediction_are_cut_by_the_same_polygon(tmp_path):
+    left_half = [[0, 0], [64, 0], [64, 95], [0, 95]]
+    inside, outside, across = [[10, 15], [50, 80]], [[80, 15], [120, 80]], [[5, 90], [120, 88]]
+    summary = within_roi(tmp_path / "a.png", [inside, outside], left_half)
+    assert summary["instance_f1"] == 1 and summary["true_curves"] == 1
+    summary = within_roi(tmp_path / "b.png", [inside, outside, across], left_half)
+    assert summary["instance_f1"] == 1 and summary["true_curves"] == 2 and summary["completeness"] == 1
+
+
+def test_a_loop_across_the_polygon_is_one_piece_whatever_its_seam(tmp_path):
+    angle = np.linspace(0, 2 * np.pi, 60)
+    loop = np.stack([64 + 25 * np.cos(angle), 48 + 25 * np.sin(angle)], axis=1)
+    loop[-1] = loop[0]
+    summary = within_roi(tmp_path / "a.png", [loop.tolist()], [[64, 0], [127, 0], [127, 95], [64, 95]])
+    assert summary["instance_f1"] == 1 and summary["true_curves"] == 1
 
 
 @pytest.mark.parametrize("text", ["not json", "[]", '{"shapes": [{"points": [[0, 0]]}]}', '{"shapes": 3}'])

@@ -16,7 +16,7 @@ from tqdm import tqdm
 from physics.errors import InputError, require
 from render.cli import run_command
 from train import baselines as rivals
-from train.curves import TracedLine, is_closed
+from train.curves import TracedLine, is_closed, length_px, resample
 from train.io import SUFFIXES, read_frames
 from train.metrics import ImageScore, MetricSettings, Truth, score_image, summarise, truth_of
 from train.predict import PATH_KEYS as PREDICT_PATH_KEYS
@@ -114,7 +114,10 @@ def read_labelme(image_path: Path) -> Sample:
     for label, kind, points in shapes:
         if points.ndim != 2 or points.shape[1] != 2 or len(points) < 2:
             continue
+        finite = np.isfinite(points).all(axis=1)
+        require(bool(finite.all()), f"{label_path}: every vertex", "be finite", points[int(np.argmin(finite))].tolist())
         if label == "roi":
+            require(len(points) > 2, f"{label_path}: the roi", "be a polygon of three vertices or more", len(points))
             roi = points
             continue
         if kind == "polygon":
@@ -123,35 +126,43 @@ def read_labelme(image_path: Path) -> Sample:
             n = len(points)
             lines.append(LabelledCurve(points_px=points, half_width_px=np.full(n, 2.0), visible=np.ones(n, dtype=bool)))
     truth = truth_of(lines, frame.image.shape)
-    truth = Truth(curves_px=truth.curves_px, silent_px=truth.silent_px, complete=complete)
+    curves, silent = truth.curves_px, truth.silent_px
+    if roi is not None:
+        curves, silent = (tuple(piece for c in group for piece in _pieces_within(c, roi)) for group in (curves, silent))
+    truth = Truth(curves_px=curves, silent_px=silent, complete=complete)
     return Sample(image=frame.image, truth=truth, name=frame.name, roi_px=roi)
 
 
 def _within_roi(lines: Sequence[TracedLine], roi_px: np.ndarray | None) -> list[TracedLine]:
-    """The parts of lines inside a polygon."""
+    """The parts of lines inside a polygon (V, 2)."""
     if roi_px is None:
         return list(lines)
+    return [
+        TracedLine(points_px=piece, half_width_px=np.full(len(piece), line.width_px / 2), confidence=line.confidence)
+        for line in lines
+        for piece in _pieces_within(line.points_px, roi_px)
+    ]
+
+
+def _pieces_within(points_px: np.ndarray, roi_px: np.ndarray) -> list[np.ndarray]:
+    """The pieces of a curve (V, 2) inside a polygon, cut to 1 px; those shorter than a true instance are dropped."""
     from matplotlib.path import Path as Outline
 
-    outline = Outline(roi_px)
-    parts = []
-    for line in lines:
-        inside = outline.contains_points(line.points_px)
-        if inside.all():
-            parts.append(line)
-            continue
-        points = line.points_px[:-1] if is_closed(line.points_px) else line.points_px
-        edges = np.flatnonzero(np.diff(np.concatenate([[False], inside[: len(points)], [False]]).astype(int)))
-        for first, last in zip(edges[::2], edges[1::2]):
-            if last - first > 5:
-                parts.append(
-                    TracedLine(
-                        points_px=line.points_px[first:last],
-                        half_width_px=line.half_width_px[first:last],
-                        confidence=line.confidence,
-                    )
-                )
-    return parts
+    closed = is_closed(points_px)
+    points = resample(points_px, 1.0)
+    if closed:
+        points[-1] = points[0]
+    inside = Outline(roi_px).contains_points(points)
+    if inside.all():
+        return [points]
+    if closed and inside.any():
+        # A loop that is cut starts at a cut, not at its seam.
+        first = int(np.flatnonzero(~inside)[0])
+        points = np.concatenate([points[first:-1], points[: first + 1]])
+        inside = np.concatenate([inside[first:-1], inside[: first + 1]])
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], inside, [False]]).astype(int)))
+    pieces = [points[first:last] for first, last in zip(edges[::2], edges[1::2])]
+    return [piece for piece in pieces if len(piece) > 1 and length_px(piece) >= MetricSettings().shortest_truth_px]
 
 
 def evaluate_dataset(
@@ -221,9 +232,10 @@ def main(argv: list[str]) -> None:
     config = compose("evaluate", argv, PATH_KEYS)
     require(isinstance(config["baselines"], bool), "baselines", "be true or false", config["baselines"])
     tolerance = config["tolerance_px"]
-    require(isinstance(tolerance, int | float) and tolerance > 0, "tolerance_px", "be > 0", tolerance)
+    require(isinstance(tolerance, int | float) and not isinstance(tolerance, bool), "tolerance_px", "be a number", tolerance)
+    require(np.isfinite(tolerance) and tolerance > 0, "tolerance_px", "be > 0 and finite", tolerance)
     limit = config["limit"]
-    require(limit is None or isinstance(limit, int), "limit", "be a whole number", limit)
+    require(limit is None or (isinstance(limit, int) and not isinstance(limit, bool)), "limit", "be a whole number", limit)
     out = None if config["out"] is None else Path(config["out"])
     require(out is None or (not out.is_dir() and out.absolute().parent.is_dir()), "out", "be a file in a folder that exists", out)
     evaluation = evaluate_dataset(
