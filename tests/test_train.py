@@ -286,12 +286,71 @@ def test_interrupted_run_goes_on_along_the_same_loss_curve(tmp_path):
         assert torch.equal(weight, b.module.state_dict()[name]), name
 
 
-def test_finished_run_stays_as_it_is(tmp_path):
+def contents(run):
+    return {p.name: p.read_bytes() for p in run.iterdir()}
+
+
+def test_finished_run_stays_as_it_is(dataset_path, tmp_path):
+    dataset = open_dataset(dataset_path)
+    settings = dataclasses.replace(SETTINGS, max_steps=2, validation_images=1)
+    card = train(StoredImages(dataset, 0), tmp_path, settings, validation=dataset, progress=False)
+    before = contents(tmp_path)
+    again = train(StoredImages(dataset, 0), tmp_path, settings, validation=dataset, progress=False)
+    assert contents(tmp_path) == before
+    assert again == card == json.loads((tmp_path / "model.json").read_text()) and "val_loss" in again["validation"]
+
+
+def test_resumed_run_keeps_its_last_validation(dataset_path, tmp_path):
+    dataset = open_dataset(dataset_path)
+    settings = dataclasses.replace(SETTINGS, max_steps=2, validation_images=1, validation_seconds=0)
+    card = train(StoredImages(dataset, 0), tmp_path, settings, validation=dataset, progress=False)
+    longer = dataclasses.replace(settings, max_steps=4)
+    resumed = train(StoredImages(dataset, 0), tmp_path, longer, progress=False)
+    assert resumed["steps"] == 4 and resumed["validation"] == card["validation"]
+    assert resumed["settings"]["max_steps"] == 4
+
+
+def test_killed_run_starts_anew_from_what_it_left(tmp_path):
+    whole = tmp_path / "whole"
+    train(DrawnImages(), whole, SETTINGS, progress=False)
+    for name in ("state.safetensors.part", "model.safetensors.part"):
+        run = tmp_path / name
+        run.mkdir()
+        (run / name).write_bytes(b"half")
+        (run / "metrics.jsonl").write_text('{"step": 1, "loss": 9.0}\n{"step": 2, "lo')
+        train(DrawnImages(), run, SETTINGS, progress=False)
+        assert losses(run) == losses(whole) and not (run / name).exists()
+
+
+@pytest.mark.parametrize("cut", ["{", '{"step": ', '{"step": 6, "lo'])
+def test_line_cut_short_by_a_kill_is_skipped(cut, tmp_path):
     train(DrawnImages(), tmp_path, SETTINGS, progress=False)
-    before = load_model(tmp_path).module.state_dict(), losses(tmp_path)
-    train(DrawnImages(), tmp_path, SETTINGS, progress=False)
-    assert all(torch.equal(v, load_model(tmp_path).module.state_dict()[k]) for k, v in before[0].items())
-    assert losses(tmp_path) == before[1]
+    with (tmp_path / "metrics.jsonl").open("a") as file:
+        file.write(cut)
+    train(DrawnImages(), tmp_path, dataclasses.replace(SETTINGS, max_steps=7), progress=False)
+    assert list(losses(tmp_path)) == [1, 2, 3, 4, 5, 6, 7]
+
+
+@pytest.mark.parametrize("text", ["epoch 1\n", '{"epoch": 1}\n', "[1]\n", "{}\n", '{"step": 1\n{"step": 2}\n', "\xff\xfe"])
+def test_metrics_of_another_program_are_refused_and_left_alone(text, tmp_path):
+    (tmp_path / "metrics.jsonl").write_text(text, encoding="latin-1")
+    before = contents(tmp_path)
+    with pytest.raises(InputError, match="out must hold a metrics.jsonl that a training run wrote, got another one, line 1"):
+        train(DrawnImages(), tmp_path, SETTINGS, progress=False)
+    assert contents(tmp_path) == before
+
+
+class RefusedImages(DrawnImages):
+    def labelled(self, number):
+        raise InputError("foil.thickness_nm must be > 0, got -20")
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_refusal_in_a_loading_process_arrives_as_its_one_line(workers, tmp_path):
+    out = tmp_path / "run"
+    with pytest.raises(InputError) as refusal:
+        train(RefusedImages(), out, dataclasses.replace(SETTINGS, workers=workers), progress=False)
+    assert str(refusal.value) == "foil.thickness_nm must be > 0, got -20" and not out.exists()
 
 
 def test_network_learns_where_lines_are(tmp_path):

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,8 @@ from train.targets import Maps
 
 CARD_VERSION = 1
 MODEL_FILE, CARD_FILE, STATE_FILE, METRICS_FILE = "model.safetensors", "model.json", "state.safetensors", "metrics.jsonl"
+UNFINISHED = ".part"
+METRICS_BEGIN = b'{"step": '
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -113,6 +115,42 @@ def read_progress(run: Path) -> dict[str, Any] | None:
         raise InputError(f"out must have a readable {STATE_FILE}, got: {error}; resume=false in another folder starts anew") from None
 
 
+def read_card(run: Path) -> dict[str, Any] | None:
+    """The card of the weights in a run folder, or None where there are none yet."""
+    file = run / MODEL_FILE
+    return json.loads(_read(file, "out")[1].get("card", "{}")) if file.is_file() else None
+
+
+def read_metrics(run: Path) -> list[dict[str, Any]]:
+    """The lines of a run's metrics.jsonl; a last line that was cut short is left out.
+
+    Raises InputError for a file that no run wrote.
+    """
+    file = run / METRICS_FILE
+    lines = file.read_bytes().splitlines() if file.is_file() else []
+    records = []
+    for number, line in enumerate(lines, start=1):
+        try:
+            records.append(json.loads(line))
+            ours = isinstance(records[-1], dict) and isinstance(records[-1].get("step"), int)
+        except ValueError:
+            begun = line[: len(METRICS_BEGIN)]
+            ours = number == len(lines) and METRICS_BEGIN.startswith(begun)
+        require(ours, "out", f"hold a {METRICS_FILE} that a training run wrote", f"another one, line {number}, in {run}",
+                "give another folder")  # fmt: skip
+    return records
+
+
+def is_unfinished(name: str) -> bool:
+    """Whether a file of this name is what a killed run leaves of a file it was writing."""
+    return name in [file + UNFINISHED for file in (MODEL_FILE, CARD_FILE, STATE_FILE, METRICS_FILE)]
+
+
+def replace_metrics(run: Path, records: Sequence[Mapping[str, Any]]) -> None:
+    """Write metrics.jsonl anew."""
+    _replace(run / METRICS_FILE, "".join(json.dumps(record) + "\n" for record in records).encode())
+
+
 def load_state(run: Path, network: nn.Module, average: nn.Module, optimiser: torch.optim.Optimizer) -> None:
     """Restore what `save_state` wrote, random state included."""
     tensors, _ = _read(run / STATE_FILE, "out")
@@ -147,6 +185,6 @@ def _write(file: Path, tensors: Mapping[str, torch.Tensor], header: dict[str, st
 
 
 def _replace(file: Path, content: bytes) -> None:
-    unfinished = file.with_name(file.name + ".part")
+    unfinished = file.with_name(file.name + UNFINISHED)
     unfinished.write_bytes(content)
     os.replace(unfinished, file)

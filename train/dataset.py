@@ -18,11 +18,12 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, default_collate
 from torch.utils.data import Dataset as TorchDataset
 
-from physics.errors import require
+from physics.errors import InputError, require
 from render import Dataset, sample, simulate
+from render.cli import one_line
 from train.augment import disturbed, draw_disturbance, noise_fraction_of, standardised, still_visible
 from train.geometry import CurveLabel, View, centred_view, draw_view, view_curves, view_image
 from train.loss import packed_target
@@ -169,19 +170,51 @@ def validation_batch(source: Source, numbers: Sequence[int], settings: TrainSett
     return torch.stack(images), torch.stack(targets)
 
 
-def batches(examples: Examples, first_step: int, settings: TrainSettings, pin_memory: bool = False) -> DataLoader:
-    """Batches from number `first_step` on, without end, prepared ahead by `settings.workers` processes."""
+def batches(
+    examples: Examples, first_step: int, settings: TrainSettings, pin_memory: bool = False
+) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """Batches from number `first_step` on, without end, prepared ahead by `settings.workers` processes.
+
+    Raises InputError for input that cannot be used, whichever process met it.
+    """
     workers = settings.workers
-    return DataLoader(
-        examples,
+    loader = DataLoader(
+        _OrRefusal(examples),
         batch_sampler=_Numbers(first_step, settings.batch),
         num_workers=workers,
+        collate_fn=_collated,
         # Fork would copy the locks of torch's and numba's running threads.
         multiprocessing_context="spawn" if workers else None,
         prefetch_factor=4 if workers else None,
         worker_init_fn=_one_thread if workers else None,
         pin_memory=pin_memory,
     )
+    for batch in loader:
+        if isinstance(batch, _Refusal):
+            raise InputError(batch.message)
+        yield batch
+
+
+@dataclass(frozen=True)
+class _Refusal:
+    message: str
+
+
+class _OrRefusal(TorchDataset):
+    """Whole batches of examples; a refusal travels as a value, for torch makes a traceback of an exception."""
+
+    def __init__(self, examples: Examples) -> None:
+        self.examples = examples
+
+    def __getitems__(self, numbers: Sequence[int]) -> list[tuple[torch.Tensor, torch.Tensor]] | _Refusal:
+        try:
+            return [self.examples[n] for n in numbers]
+        except (InputError, OSError) as error:
+            return _Refusal(one_line(error))
+
+
+def _collated(batch: list[tuple[torch.Tensor, torch.Tensor]] | _Refusal) -> list[torch.Tensor] | _Refusal:
+    return batch if isinstance(batch, _Refusal) else default_collate(batch)
 
 
 def crop_shape(source_shape: tuple[int, int], crop_px: int) -> tuple[int, int]:

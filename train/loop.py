@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable
 from importlib.metadata import version
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +27,13 @@ from render import Dataset
 from train.checkpoint import (
     CARD_VERSION,
     METRICS_FILE,
+    is_unfinished,
     load_state,
     network_of,
+    read_card,
+    read_metrics,
     read_progress,
+    replace_metrics,
     save_model,
     save_state,
 )
@@ -60,6 +65,10 @@ def train(
     settings_device = chosen_device(settings.device)
     identity = source.identity()
     reached = _reached(out, settings, identity, resume)
+    step, seconds_before = reached["step"], reached["seconds"]
+    stored = read_card(out) if step else None
+    if stored and stored.get("steps") == step and _fraction_done(settings, step, seconds_before) >= 1:
+        return stored
     precision = settings.precision
     if precision == "auto":
         precision = "bf16" if computes_in_bf16(settings_device) else "fp32"
@@ -69,34 +78,34 @@ def train(
     average = AveragedModel(network, multi_avg_fn=_moving_average(settings.optimiser.ema_decay))
     optimiser = torch.optim.AdamW(_decayed_groups(network, settings.optimiser), lr=settings.optimiser.learning_rate)
     examples = Examples(source, settings)
-    examples[0]  # Bad input shows here, before anything is written.
+    gpu = settings_device.type == "cuda"
+    loader = iter(batches(examples, step, settings, pin_memory=gpu))
+    # Bad input shows here, before anything is written.
+    first = [next(loader)] if _fraction_done(settings, step, seconds_before) < 1 else []
 
     out.mkdir(parents=True, exist_ok=True)
-    if reached["step"] > 0:
+    if step > 0:
         load_state(out, network, average, optimiser)
-    log = _Log(out / METRICS_FILE, last_step=reached["step"])
-    step, seconds_before = reached["step"], reached["seconds"]
-    card = _card(settings, identity, precision, network)
+    log = _Log(out, last_step=step)
+    # What was last validated stays on the card until the next validation.
+    card = (stored or {}) | _card(settings, identity, precision, network)
     checkpointed = validated = 0.0
     started = None
     running: dict[str, float] = {}
-    gpu = settings_device.type == "cuda"
     bar = tqdm(unit="step", initial=step, total=settings.max_steps, disable=not progress, file=sys.stderr, desc="train")
 
     def seconds() -> float:
         return seconds_before + (0.0 if started is None else time.monotonic() - started)
 
     def fraction_done() -> float:
-        by_steps = step / settings.max_steps if settings.max_steps else 0.0
-        by_time = seconds() / settings.max_seconds if settings.max_seconds else 0.0
-        return max(by_steps, by_time)
+        return _fraction_done(settings, step, seconds())
 
     def checkpoint() -> None:
         save_state(out, network, average, optimiser, _progress(settings, identity, step, seconds()))
         save_model(out, average.module.state_dict(), card | {"steps": step, "seconds": round(seconds(), 1)})
 
     network.train()
-    for images, targets in batches(examples, step, settings, pin_memory=gpu) if fraction_done() < 1 else ():
+    for images, targets in chain(first, loader) if first else ():
         # The clock starts with the first batch: starting the loading processes is not training.
         started = started or time.monotonic()
         rate = learning_rate(settings.optimiser, step, fraction_done())
@@ -147,6 +156,12 @@ def train(
     return card | {"steps": step, "seconds": round(seconds(), 1)}
 
 
+def _fraction_done(settings: TrainSettings, step: int, seconds: float) -> float:
+    by_steps = step / settings.max_steps if settings.max_steps else 0.0
+    by_time = seconds / settings.max_seconds if settings.max_seconds else 0.0
+    return max(by_steps, by_time)
+
+
 def learning_rate(settings: OptimiserSettings, step: int, fraction_done: float) -> float:
     """The rate of a step: a linear warm-up times half a cosine from 1 to `final_fraction` over the run."""
     warm = min(1.0, (step + 1) / (settings.warmup_steps + 1))
@@ -181,9 +196,10 @@ def _reached(out: Path, settings: TrainSettings, identity: dict[str, Any], resum
     require(resume in ("auto", "true", "false"), "resume", "be auto, true or false", resume)
     require(not out.exists() or out.is_dir(), "out", "be a folder or not exist", out)
     found = read_progress(out) if out.is_dir() else None
+    read_metrics(out)
     if found is None:
         require(resume != "true", "out", "hold a run to resume", out)
-        foreign = sorted(p.name for p in out.iterdir() if p.name != METRICS_FILE) if out.is_dir() else []
+        foreign = sorted(p.name for p in out.iterdir() if p.name != METRICS_FILE and not is_unfinished(p.name)) if out.is_dir() else []
         require(not foreign, "out", "be empty or a training run", f"{out} with {foreign[0] if foreign else ''}")
         return {"step": 0, "seconds": 0.0}
     require(resume != "false", "out", "not hold a run already", out, "give another folder, or resume=auto")
@@ -228,11 +244,12 @@ def _card(settings: TrainSettings, identity: dict[str, Any], precision: str, net
 class _Log:
     """metrics.jsonl: appended line by line; lines beyond the checkpoint that a run resumes from are dropped."""
 
-    def __init__(self, path: Path, last_step: int) -> None:
-        self.path = path
-        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-        kept = [line for line in lines if line and json.loads(line)["step"] <= last_step]
-        path.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
+    def __init__(self, run: Path, last_step: int) -> None:
+        self.path = run / METRICS_FILE
+        replace_metrics(run, [record for record in read_metrics(run) if record["step"] <= last_step])
+        for file in run.iterdir():
+            if is_unfinished(file.name):
+                file.unlink()
 
     def write(self, values: dict[str, Any]) -> None:
         with self.path.open("a", encoding="utf-8") as file:
