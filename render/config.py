@@ -46,6 +46,12 @@ def compose(
     directory = directory or config_directory()
     raw, overrides = _split(argv, path_keys)
     parsed = [_parse(text) for text in overrides]
+    for override in parsed:
+        choice, group = override.value(), directory / override.key_or_group
+        named = all(isinstance(c, str) for c in choice) if isinstance(choice, list) else isinstance(choice, str | dict)
+        require(not group.is_dir() or named, override.key_or_group,
+                f"be one of {', '.join(_choices(directory, override.key_or_group))}",
+                "null" if choice is None else choice)  # fmt: skip
     replaced = [p for p in parsed if isinstance(p.value(), dict) and not (directory / p.key_or_group).is_dir()]
     kept = [p for p in parsed if p not in replaced]
     try:

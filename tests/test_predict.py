@@ -15,8 +15,10 @@ from physics.errors import InputError
 from train.baselines import centreline_linked, ridge_branches, ridge_linked
 from train.curves import TracedLine, distance_px
 from train.evaluate import _within_roi, evaluate_dataset, read_labelme, table_of
+from train.evaluate import main as evaluate_command
 from train.metrics import score_image, summarise
 from train.overlay import overlay
+from train.predict import main as predict_command
 from train.predict import predict_files, prediction, trace_settings
 from train.targets import Maps
 
@@ -141,6 +143,56 @@ def test_the_command_refuses_in_one_line(run, frames, tmp_path, argument):
     done = subprocess.run([sys.executable, "-m", "train.predict", *given], capture_output=True, text=True)
     assert done.returncode == 2 and done.stderr.startswith("error: ") and done.stderr.count("\n") == 1
     assert not out.exists()
+
+
+REFUSED = [
+    (["trace=5"], "trace must be a mapping of settings, got 5"),
+    (["trace=null"], "trace must be a mapping of settings, got null"),
+    (["trace.seed_level=true"], "trace.seed_level must be a number, got True"),
+    (["trace.bridge_px=inf"], "trace.bridge_px must be finite, got inf"),
+    (["trace.shortest_px=nan"], "trace.shortest_px must be finite, got nan"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "message"), [
+    *REFUSED,
+    (["pixel_nm=abc"], "pixel_nm must be a number, got 'abc'"),
+    (["pixel_nm=[1,2]"], r"pixel_nm must be a number, got \[1, 2\]"),
+    (["pixel_nm=true"], "pixel_nm must be a number, got True"),
+    (["pixel_nm=nan"], "pixel_nm must be > 0 and finite, got nan"),
+])  # fmt: skip
+def test_predict_names_field_rule_and_value(run, frames, tmp_path, arguments, message):
+    out = tmp_path / "out"
+    with pytest.raises(InputError, match=message) as refusal:
+        predict_command([f"images={frames}", f"out={out}", f"model={run}", *arguments])
+    assert "\n" not in str(refusal.value) and not out.exists()
+
+
+@pytest.mark.parametrize(("arguments", "message"), [
+    *REFUSED,
+    (["limit=true"], "limit must be a whole number, got True"),
+    (["limit=2.5"], "limit must be a whole number, got 2.5"),
+    (["limit=0"], "limit must be >= 1, got 0"),
+    (["tolerance_px=inf"], "tolerance_px must be > 0 and finite, got inf"),
+    (["tolerance_px=true"], "tolerance_px must be a number, got True"),
+    (["tolerance_px=abc"], "tolerance_px must be a number, got 'abc'"),
+    (["baselines=2"], "baselines must be true or false, got 2"),
+    (["split=[a]"], "split must be one of"),
+])  # fmt: skip
+def test_evaluate_names_field_rule_and_value(run, frames, tmp_path, arguments, message):
+    out = tmp_path / "metrics.json"
+    with pytest.raises(InputError, match=message) as refusal:
+        evaluate_command([f"data={frames}", f"out={out}", f"model={run}", *arguments])
+    assert "\n" not in str(refusal.value) and not out.exists()
+
+
+@pytest.mark.parametrize("point", ["NaN", "Infinity"])
+def test_a_vertex_that_is_not_finite_is_refused(tmp_path, point):
+    write_labelme(tmp_path / "a.png", dark_lines([[10, 15], [118, 80]]), [[[10, 15], [118, 80]]])
+    text = (tmp_path / "a.json").read_text()
+    (tmp_path / "a.json").write_text(text.replace("118", point))
+    with pytest.raises(InputError, match="a.json: every vertex must be finite, got"):
+        read_labelme(tmp_path / "a.png")
 
 
 def test_trace_settings_come_from_numbers_alone():

@@ -432,6 +432,17 @@ def test_folder_with_something_else_is_refused_and_left_alone(tmp_path):
         (["data={folder}/no.zarr"], "no.zarr must be a dataset, got nothing there"),
         (["data={data}", "batch=0"], "batch must be >= 1, got 0"),
         (["data={data}", "batch=x"], "batch must be a number, got 'x'"),
+        (["data={data}", "threads=abc"], r"threads must be a whole number in \[1, 1024\] or null, got 'abc'"),
+        (["data={data}", "threads=-1"], r"threads must be a whole number in \[1, 1024\] or null, got -1"),
+        (["data={data}", "threads=true"], r"threads must be a whole number in \[1, 1024\] or null, got True"),
+        (["data={data}", "max_steps=inf"], "max_steps must be finite, got inf"),
+        (["data={data}", "max_seconds=nan"], "max_seconds must be finite, got nan"),
+        (["data={data}", "optimiser=5"], "optimiser must be a mapping, got 5"),
+        (["data={data}", "optimiser.weight_decay=-1"], "optimiser.weight_decay must be >= 0, got -1"),
+        (["data={data}", "loss.mask=-1"], "loss.mask must be >= 0, got -1"),
+        (["data={data}", "checkpoint_seconds=-1"], "checkpoint_seconds must be >= 0, got -1"),
+        (["data={data}", "seed=4294967296"], r"seed must lie in \[0, 2\^32\), got 4294967296"),
+        (["data={data}", "model=null"], "model must be one of .*, got null"),
         (["data={data}", "bach=4"], "bach must be a key of this train configuration"),
         (["data={data}", "model=huge"], "model must be one of"),
         (["data={data}", "view.magnification=[2,1]"], "view.magnification must be two numbers"),
@@ -443,9 +454,9 @@ def test_folder_with_something_else_is_refused_and_left_alone(tmp_path):
 )
 def test_bad_input_is_refused_and_nothing_is_written(arguments, message, dataset_path, tmp_path):
     out = tmp_path / "run"
-    with pytest.raises(InputError, match=message):
+    with pytest.raises(InputError, match=message) as refusal:
         main([a.format(folder=tmp_path, data=dataset_path) for a in arguments] + [f"out={out}"])
-    assert not out.exists()
+    assert not out.exists() and "\n" not in str(refusal.value)
 
 
 def test_command_trains_from_any_path(dataset_path, tmp_path, capsys):

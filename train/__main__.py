@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from physics.errors import require
 from render.cli import run_command
 
 USAGE = """\
@@ -20,6 +21,7 @@ with an interrupted run. data=stream renders scenes while training, from the ren
   python -m train data=stream out=RUN 'render=["scene=pileup","shape=[256,256]"]' workers=2
 """
 PATH_KEYS = ("data", "out")
+MOST_THREADS = 1024
 
 
 def main(argv: list[str]) -> None:
@@ -35,10 +37,13 @@ def main(argv: list[str]) -> None:
 
     config["network"] = config.pop("model")
     settings = TrainSettings.from_dict(config)
+    whole = isinstance(threads, int) and not isinstance(threads, bool)
+    require(threads is None or (whole and 1 <= threads <= MOST_THREADS), "threads",
+            f"be a whole number in [1, {MOST_THREADS}] or null", repr(threads))  # fmt: skip
     if threads:
         import torch
 
-        torch.set_num_threads(int(threads))
+        torch.set_num_threads(threads)
     source, validation = _source(data, overrides, settings)
     from train.loop import train
 
@@ -48,7 +53,6 @@ def main(argv: list[str]) -> None:
 
 
 def _source(data: str, overrides: list[str], settings: Any) -> tuple[Any, Any]:
-    from physics.errors import require
     from train.dataset import RenderedImages, StoredImages
 
     if data == "stream":

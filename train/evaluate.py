@@ -232,7 +232,7 @@ def main(argv: list[str]) -> None:
     config = compose("evaluate", argv, PATH_KEYS)
     require(isinstance(config["baselines"], bool), "baselines", "be true or false", config["baselines"])
     tolerance = config["tolerance_px"]
-    require(isinstance(tolerance, int | float) and not isinstance(tolerance, bool), "tolerance_px", "be a number", tolerance)
+    require(isinstance(tolerance, int | float) and not isinstance(tolerance, bool), "tolerance_px", "be a number", repr(tolerance))
     require(np.isfinite(tolerance) and tolerance > 0, "tolerance_px", "be > 0 and finite", tolerance)
     limit = config["limit"]
     require(limit is None or (isinstance(limit, int) and not isinstance(limit, bool)), "limit", "be a whole number", limit)

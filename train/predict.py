@@ -108,7 +108,7 @@ def predict_files(
 
     number = isinstance(pixel_nm, int | float) and not isinstance(pixel_nm, bool)
     require(pixel_nm is None or number, "pixel_nm", "be a number", repr(pixel_nm))
-    require(pixel_nm is None or (np.isfinite(pixel_nm) and pixel_nm > 0), "pixel_nm", "be > 0", pixel_nm)
+    require(pixel_nm is None or (np.isfinite(pixel_nm) and pixel_nm > 0), "pixel_nm", "be > 0 and finite", pixel_nm)
     out = Path(out)
     require(not out.exists() or out.is_dir(), "out", "be a folder or not exist", out)
     paths = find_images(images)
@@ -169,10 +169,11 @@ def main(argv: list[str]) -> None:
 
 def trace_settings(values: dict[str, Any]) -> TraceSettings:
     """TraceSettings from a config; None leaves a default."""
-    require(isinstance(values, dict), "trace", "be a mapping of settings", values, "give trace.shortest_px=12 and the like")
+    require(isinstance(values, dict), "trace", "be a mapping of settings", "null" if values is None else values, "give trace.shortest_px=12 and the like")
     given = {key: value for key, value in values.items() if value is not None}
     for key, value in given.items():
         require(isinstance(value, int | float) and not isinstance(value, bool), f"trace.{key}", "be a number", value)
+        require(np.isfinite(value), f"trace.{key}", "be finite", value)
     return TraceSettings(**given)
 
 

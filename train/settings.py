@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import math
 import types
 import typing
 from collections.abc import Mapping
@@ -37,7 +38,8 @@ class OptimiserSettings:
     def __post_init__(self) -> None:
         for name in ("learning_rate", "clip_norm"):
             require(getattr(self, name) > 0, f"optimiser.{name}", "be > 0", getattr(self, name))
-        require(self.warmup_steps >= 0, "optimiser.warmup_steps", "be >= 0", self.warmup_steps)
+        for name in ("warmup_steps", "weight_decay"):
+            require(getattr(self, name) >= 0, f"optimiser.{name}", "be >= 0", getattr(self, name))
         require(0 <= self.final_fraction <= 1, "optimiser.final_fraction", "lie in [0, 1]", self.final_fraction)
         require(0 <= self.ema_decay < 1, "optimiser.ema_decay", "lie in [0, 1)", self.ema_decay)
 
@@ -55,6 +57,10 @@ class LossSettings:
     positive: float = 4.0
     crossing: float = 8.0
     end_positive: float = 20.0
+
+    def __post_init__(self) -> None:
+        for name, weight in dataclasses.asdict(self).items():
+            require(weight >= 0, f"loss.{name}", "be >= 0", weight)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,7 +108,7 @@ class TrainSettings:
 
     def __post_init__(self) -> None:
         require(self.batch >= 1, "batch", "be >= 1", self.batch)
-        require(self.seed >= 0, "seed", "be >= 0", self.seed)
+        require(0 <= self.seed < 2**32, "seed", "lie in [0, 2^32)", self.seed)
         require(self.workers >= 0, "workers", "be >= 0", self.workers)
         bounded = self.max_steps is not None or self.max_seconds is not None
         require(bounded, "max_steps or max_seconds", "be given", "neither")
@@ -111,7 +117,7 @@ class TrainSettings:
             require(value is None or value > 0, name, "be > 0", value)
         require(self.precision in ("auto", "bf16", "fp32"), "precision", "be auto, bf16 or fp32", self.precision)
         require(self.device in ("auto", "cpu", "cuda"), "device", "be auto, cpu or cuda", self.device)
-        for name in ("log_every", "validation_images"):
+        for name in ("log_every", "validation_images", "checkpoint_seconds", "validation_seconds"):
             require(getattr(self, name) >= 0, name, "be >= 0", getattr(self, name))
 
     @classmethod
@@ -159,7 +165,8 @@ def _typed(hint: Any, value: Any, where: str) -> Any:
         return value
     if hint in (int, float):
         number = isinstance(value, int | float) and not isinstance(value, bool)
-        require(number and value == value, where, "be a number", repr(value))
+        require(number, where, "be a number", repr(value))
+        require(math.isfinite(value), where, "be finite", value)
         require(hint is float or value == int(value), where, "be a whole number", value)
         return hint(value)
     require(isinstance(value, str), where, "be text", repr(value))
