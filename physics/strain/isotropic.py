@@ -61,8 +61,7 @@ def coefficients(
     t = along / length[:, None]
     w = np.cross(t, e)
     w_norm = np.linalg.norm(w, axis=1)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        n1 = w / w_norm[:, None]
+    n1 = w / np.maximum(w_norm, 1e-300)[:, None]  # zero for a segment along `direction`, which is left out below
     n2 = np.cross(t, n1)
     b = segments.burgers_nm
     g1, g2, gt = n1 @ g, n2 @ g, t @ g
@@ -75,7 +74,7 @@ def coefficients(
     m1 = nu_k * b1 * g1 + g_dot_b + g1 * b1
     m2 = nu_k * b1 * g2 + g1 * b2
     m_t = nu_k * b1 * gt + g1 * bt
-    rows = np.empty((len(segments), WIDTH))
+    rows = np.zeros((len(segments), WIDTH))
     rows[:, T : T + 3], rows[:, N1 : N1 + 3], rows[:, N2 : N2 + 3] = t, n1, n2
     rows[:, START : START + 3] = segments.start_nm
     rows[:, LENGTH], rows[:, CORE_SQ] = length, a_sq
