@@ -21,6 +21,8 @@ from physics.dislocation import Dislocation
 from physics.errors import require
 from physics.frozen import frozen_array
 
+# The image stress mu b / (4 pi depth) is 240 MPa at this depth in copper, above the friction stress of a pure metal.
+SHALLOWEST_NM = 4.0
 MOST_SEGMENTS = 80  # of one chord, however long
 
 
@@ -152,6 +154,7 @@ def bow_out(
     return [
         Dislocation(burgers_uvw=plane.burgers_uvw, points_nm=piece, plane_hkl=plane.plane_hkl, kind=kind, glissile=True)
         for piece in between_faces(points_nm, faces)
+        if survives_image_forces(piece, faces)
     ]
 
 
@@ -212,7 +215,21 @@ def threading_line(
     s = np.linspace(0, 1, _segments(length_nm, step_nm) + 1)
     points_nm = start_nm + np.multiply.outer(s, chord_nm)
     points_nm += np.multiply.outer(wave(s, wave_nm[0]), level) + np.multiply.outer(wave(s, wave_nm[1]), steep)
-    return [Dislocation(burgers_uvw=burgers_uvw, points_nm=piece, kind=kind) for piece in between_faces(points_nm, faces)]
+    return [
+        Dislocation(burgers_uvw=burgers_uvw, points_nm=piece, kind=kind)
+        for piece in between_faces(points_nm, faces)
+        if survives_image_forces(piece, faces)
+    ]
+
+
+def survives_image_forces(points_nm: np.ndarray, faces: Faces) -> bool:
+    """Whether a line reaches deeper than SHALLOWEST_NM below both faces.
+
+    The image force b^2 / (4 pi distance) times the shear modulus (Hirth & Lothe 1982, sec. 3-4) pulls a half-loop
+    shallower than that out through the face: it leaves a step and no line.
+    """
+    entrance_nm, exit_nm = faces(points_nm[:, 0], points_nm[:, 1])
+    return bool(np.minimum(entrance_nm - points_nm[:, 2], points_nm[:, 2] - exit_nm).max() >= SHALLOWEST_NM)
 
 
 def wave(s: np.ndarray, amplitude_nm: ArrayLike) -> np.ndarray:
