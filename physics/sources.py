@@ -225,8 +225,7 @@ def threading_line(
 def survives_image_forces(points_nm: np.ndarray, faces: Faces) -> bool:
     """Whether a line reaches deeper than SHALLOWEST_NM below both faces.
 
-    The image force b^2 / (4 pi distance) times the shear modulus (Hirth & Lothe 1982, sec. 3-4) pulls a half-loop
-    shallower than that out through the face: it leaves a step and no line.
+    Image forces pull a shallower half-loop out through the face: it leaves a step and no line.
     """
     entrance_nm, exit_nm = faces(points_nm[:, 0], points_nm[:, 1])
     return bool(np.minimum(entrance_nm - points_nm[:, 2], points_nm[:, 2] - exit_nm).max() >= SHALLOWEST_NM)

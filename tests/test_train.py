@@ -290,6 +290,22 @@ def contents(run):
     return {p.name: p.read_bytes() for p in run.iterdir()}
 
 
+def test_a_run_begins_from_given_weights(dataset_path, tmp_path):
+    source = StoredImages(open_dataset(dataset_path), 0)
+    train(source, tmp_path / "first", dataclasses.replace(SETTINGS, max_steps=2), progress=False)
+    begun = load_model(tmp_path / "first")
+    still = dataclasses.replace(SETTINGS, max_steps=1, optimiser=OptimiserSettings(learning_rate=1e-12, weight_decay=0.0))
+    card = train(source, tmp_path / "second", still, progress=False, begin_from=begun)
+    after = load_model(tmp_path / "second").module.state_dict()
+    for name, tensor in begun.module.state_dict().items():
+        assert torch.allclose(after[name], tensor, atol=1e-6)
+    assert card["data"]["sha256"] != begun.card["data"]["sha256"]
+    wider = dataclasses.replace(SETTINGS, network=dataclasses.replace(SETTINGS.network, width=2 * SETTINGS.network.width))
+    with pytest.raises(InputError, match="init must be a network of the same model"):
+        train(source, tmp_path / "third", wider, progress=False, begin_from=begun)
+    assert not (tmp_path / "third").exists()
+
+
 def test_finished_run_stays_as_it_is(dataset_path, tmp_path):
     dataset = open_dataset(dataset_path)
     settings = dataclasses.replace(SETTINGS, max_steps=2, validation_images=1)

@@ -20,7 +20,7 @@ with an interrupted run. data=stream renders scenes while training, from the ren
   python -m train data=A.zarr out=RUN max_seconds=2400
   python -m train data=stream out=RUN 'render=["scene=pileup","shape=[256,256]"]' workers=2
 """
-PATH_KEYS = ("data", "out")
+PATH_KEYS = ("data", "out", "init")
 MOST_THREADS = 1024
 
 
@@ -32,7 +32,7 @@ def main(argv: list[str]) -> None:
 
     config = compose("train", argv, PATH_KEYS)
     data, out, resume = config.pop("data"), Path(config.pop("out")), config.pop("resume")
-    overrides, threads = config.pop("render"), config.pop("threads")
+    overrides, threads, init = config.pop("render"), config.pop("threads"), config.pop("init")
     from train.settings import TrainSettings
 
     config["network"] = config.pop("model")
@@ -48,8 +48,18 @@ def main(argv: list[str]) -> None:
     from train.loop import train
 
     text = str(resume).lower()
-    card = train(source, out, settings, validation=validation, resume=text)
+    card = train(source, out, settings, validation=validation, resume=text, begin_from=_weights(init))
     print(f"{out}: {card['steps']} steps in {card['seconds']:.0f} s; {_summary(card)}")
+
+
+def _weights(init: str | None) -> Any:
+    """The network to begin from: None, the weights that come with the package ("shipped"), or those of a run."""
+    if init is None:
+        return None
+    from train.checkpoint import load_model
+    from train.predict import SHIPPED_WEIGHTS
+
+    return load_model(SHIPPED_WEIGHTS if init == "shipped" else init, device="cpu")
 
 
 def _source(data: str, overrides: list[str], settings: Any) -> tuple[Any, Any]:

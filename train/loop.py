@@ -5,6 +5,7 @@ Axes: B images of a batch, K orientation bins, (Y, X) image rows and columns, (Y
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import platform
@@ -54,16 +55,18 @@ class TrainingFailed(InputError):
 
 def train(
     source: Source, out: Path, settings: TrainSettings, *, validation: Dataset | None = None, resume: str = "auto",
-    progress: bool = True,
+    progress: bool = True, begin_from: LoadedModel | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     """Train a network on `source`, leave it in the folder `out`, and return its card.
+
+    The weights begin at random, or as those of `begin_from`, which must be a network of the same settings.
 
     `resume` "auto" goes on from the last checkpoint in `out`, if there is one, along the same loss curve; "false"
     refuses a folder that holds a run. Raises InputError for a folder that holds another run, and TrainingFailed
     where the loss is not finite.
     """
     settings_device = chosen_device(settings.device)
-    identity = source.identity()
+    identity = _begun_from(source.identity(), settings, begin_from)
     reached = _reached(out, settings, identity, resume)
     step, seconds_before = reached["step"], reached["seconds"]
     stored = read_card(out) if step else None
@@ -75,6 +78,8 @@ def train(
 
     monai.utils.set_determinism(seed=settings.seed, use_deterministic_algorithms=None)
     network = network_of(settings).to(settings_device)
+    if begin_from is not None:
+        network.load_state_dict(begin_from.module.state_dict())
     average = AveragedModel(network, multi_avg_fn=_moving_average(settings.optimiser.ema_decay))
     optimiser = torch.optim.AdamW(_decayed_groups(network, settings.optimiser), lr=settings.optimiser.learning_rate)
     examples = Examples(source, settings)
@@ -189,6 +194,19 @@ def validate(network: torch.nn.Module, dataset: Dataset, settings: TrainSettings
     return {"val_loss": round(float(np.mean(losses)), 6), "val_images": len(scores)} | {
         f"val_{name}": summary.get(name) for name in kept
     }
+
+
+def _begun_from(identity: dict[str, Any], settings: TrainSettings, model: LoadedModel | None) -> dict[str, Any]:
+    """The identity of a run's data, with the weights that it begins from counted in."""
+    if model is None:
+        return identity
+    same = (model.settings.network, model.settings.targets) == (settings.network, settings.targets)
+    require(same, "init", "be a network of the same model and targets settings", model.settings.network)
+    weights = hashlib.sha256()
+    for name, tensor in sorted(model.module.state_dict().items()):
+        weights.update(name.encode() + tensor.cpu().numpy().tobytes())
+    together = hashlib.sha256((identity["sha256"] + weights.hexdigest()).encode()).hexdigest()
+    return identity | {"begun_from_sha256": weights.hexdigest(), "sha256": together}
 
 
 def _reached(out: Path, settings: TrainSettings, identity: dict[str, Any], resume: str) -> dict[str, Any]:
