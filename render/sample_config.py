@@ -344,7 +344,8 @@ class SampleConfig:
 
     def __post_init__(self) -> None:
         ok = isinstance(self.shape, tuple | list) and len(self.shape) == 2 and all(_is_number(n) and n == int(n) and 8 <= n <= 16384 for n in self.shape)
-        require(ok, "shape", "be two whole numbers in [8, 16384]", self.shape)
+        require(ok, "shape", "be two whole numbers in [8, 16384]",
+                list(self.shape) if isinstance(self.shape, tuple) else self.shape)  # fmt: skip
         for value in self.pixel_nm.values():
             require(value is None or (_is_number(value) and value > 0), "pixel_nm", "be > 0", value)
         for value in self.line_width_px.values():

@@ -54,7 +54,8 @@ class Scene:
         object.__setattr__(self, "dislocations", tuple(self.dislocations))
         object.__setattr__(self, "faults", tuple(self.faults))
         ok = isinstance(self.shape, tuple | list) and len(self.shape) == 2 and all(float(n) == int(n) and 8 <= n <= 16384 for n in self.shape)
-        require(ok, "shape", "be two whole numbers in [8, 16384]", self.shape)
+        require(ok, "shape", "be two whole numbers in [8, 16384]",
+                list(self.shape) if isinstance(self.shape, tuple) else self.shape)  # fmt: skip
         object.__setattr__(self, "shape", tuple(int(n) for n in self.shape))
         for name in ("pixel_nm", "visible_contrast", "slice_nm", "core_nm"):
             value = float(getattr(self, name))
