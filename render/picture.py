@@ -30,7 +30,7 @@ def draw_micrograph(axes: Any, image: np.ndarray, scene: Scene) -> None:
     axes.set_axis_off()
     _scale_bar(axes, scene)
     _g_arrow(axes, scene)
-    axes.set_title(condition_text(scene), fontsize=7, loc="left", pad=3)
+    axes.set_title(condition_text(scene), fontsize=5.5, loc="left", pad=3)
 
 
 def draw_lines(axes: Any, curves_px: Sequence[np.ndarray], *, width: float = 1.2, dashed: Sequence[bool] = ()) -> None:
