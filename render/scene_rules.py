@@ -13,7 +13,8 @@ from physics.errors import InputError, require
 from physics.fault import StackingFault
 from physics.frames import field_nm
 from physics.junction import open_ends
-from render.foil import FoilShape
+from physics.polygon import polygon_covers
+from render.foil import foil_heights
 
 if TYPE_CHECKING:
     from render.scene import Scene
@@ -101,7 +102,8 @@ def _side(line: Dislocation, fault: StackingFault, crystal: Crystal, rotation: n
     inner = int(np.argmin(np.where(counts, distance, np.inf)))
     along = points[inner + 1] - points[inner]
     left = np.array([-along[1], along[0]]) / np.linalg.norm(along)
-    return 1 if _inside(middle[inner] + left * 2 * BORDER_TOLERANCE_NM, outline) else -1
+    beside = middle[inner] + left * 2 * BORDER_TOLERANCE_NM
+    return 1 if polygon_covers(outline, beside[:1], beside[1:])[0] else -1
 
 
 def _distance_to_polygon(points: np.ndarray, polygon: np.ndarray) -> np.ndarray:
@@ -111,24 +113,13 @@ def _distance_to_polygon(points: np.ndarray, polygon: np.ndarray) -> np.ndarray:
     return np.linalg.norm(offset - t[..., None] * edge, axis=-1).min(axis=1)
 
 
-def _inside(point: np.ndarray, polygon: np.ndarray) -> bool:
-    start, end = polygon, np.roll(polygon, -1, axis=0)
-    crosses = (start[:, 1] > point[1]) != (end[:, 1] > point[1])
-    rise = np.where(crosses, end[:, 1] - start[:, 1], 1.0)
-    x = start[:, 0] + (point[1] - start[:, 1]) / rise * (end[:, 0] - start[:, 0])
-    return bool(np.count_nonzero(crosses & (point[0] < x)) % 2)
-
-
 def _check_ends(scene: Scene) -> None:
     ends = open_ends(scene.dislocations)
     if not ends:
         return
     points = np.array([scene.dislocations[i].points_nm[end] for i, end in ends])
     width_nm, height_nm = field_nm(scene.shape, scene.pixel_nm)
-    normal = foil_normal_image(scene.crystal, scene.beam, scene.foil)
-    shape = FoilShape(foil=scene.foil, normal_image=normal)
-    entrance_nm = shape.face_z_nm(points[:, 0], points[:, 1], 1)
-    exit_nm = shape.face_z_nm(points[:, 0], points[:, 1], -1)
+    entrance_nm, exit_nm = foil_heights(scene.crystal, scene.beam, scene.foil, points[:, 0], points[:, 1])
     within = (points[:, 2] < entrance_nm - SURFACE_TOLERANCE_NM) & (points[:, 2] > exit_nm + SURFACE_TOLERANCE_NM)
     within &= (np.abs(points[:, 0]) < width_nm / 2) & (np.abs(points[:, 1]) < height_nm / 2)
     if within.any():

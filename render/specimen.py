@@ -9,6 +9,7 @@ import numpy as np
 from physics.beam import foil_normal_image, g_image_inv_nm, image_from_crystal, xi_g_nm
 from physics.contrast.two_beam import TwoBeam
 from physics.frames import column_positions_nm, field_nm
+from physics.polygon import polygon_covers
 from physics.strain.segments import Segments, segments_of
 from render.foil import FoilMaps, FoilShape, scene_foil_maps
 from render.scene import Scene
@@ -85,13 +86,3 @@ def fault_heights(
         z = origin[2] - (normal[0] * (x_nm - origin[0]) + normal[1] * (y_nm - origin[1])) / normal[2]
         heights[k][inside] = z[inside]
     return heights, phases
-
-
-def polygon_covers(polygon_nm: np.ndarray, x_nm: np.ndarray, y_nm: np.ndarray) -> np.ndarray:
-    """Which of the points (x, y) lie inside a polygon (K, 2), by the even-odd rule."""
-    inside = np.zeros(x_nm.shape, dtype=bool)
-    for a, b in zip(polygon_nm, np.roll(polygon_nm, -1, axis=0)):
-        across = (a[1] > y_nm) != (b[1] > y_nm)
-        if across.any():
-            inside ^= across & (x_nm < a[0] + (y_nm - a[1]) / (b[1] - a[1]) * (b[0] - a[0]))
-    return inside

@@ -6,10 +6,11 @@ from physics.crystal import Crystal
 from physics.fault import StackingFault
 from physics.foil import Foil
 from physics.frames import column_positions_nm
+from physics.polygon import polygon_covers
 from render.scene import Scene
 from render.scene_rules import plane_normal_image
 from render.simulate import simulate
-from render.specimen import Specimen, fault_sheets, polygon_covers
+from render.specimen import Specimen, fault_sheets
 
 AL = Crystal.from_material("al")
 BEAM = BeamCondition(g_hkl=(2, 2, 0), zone_axis_uvw=(0, 0, 1))
