@@ -82,7 +82,7 @@ def _tile(
     for k in range(near_count[i]):
         pack(rows[near[i, k]], box[0], box[1], box[2], packed[k])
     cut = _cut_layers(own, layers[i, 1] - layers[i, 0] + 2, top, layer_nm, own_fault_z)
-    beta, entries, panels, crossed = _tile_field(
+    beta, entries, panels, heights, crossed = _tile_field(
         packed, len(rows), own, cut, top, layer_nm, box, values[i], strength, tolerance, own_fault_z
     )
     _integrate(beta, cut, entries, panels, crossed, own, top, layer_nm, beam, fault_phase, intensity[begin:end])
@@ -93,7 +93,8 @@ def _tile_field(packed, all_rows, columns, cut, top, layer_nm, tile_box, root_va
     """d(g.u)/dd (K, C) in the middles of the layers, and the panels of the pieces that need them.
 
     Entries (E, 4) are such pieces: layer, column, first panel, number of panels. Panels (N, 3) are a length and
-    the field at the two Gauss points; crossed (N,) is the fault at a panel's lower end, -1 where there is none.
+    the field at the two Gauss points, heights (N,) the z of their middles; crossed (N,) is the fault at a panel's
+    lower end, -1 where there is none.
     """
     count, depth = len(columns), len(cut)
     x, y = columns[:, 0].astype(np.float32), columns[:, 1].astype(np.float32)
@@ -212,7 +213,7 @@ def _tile_field(packed, all_rows, columns, cut, top, layer_nm, tile_box, root_va
                 packed, near[level, : near_count[level]], far, c0, box, x, y, entries[leaf_entries:entry_count],
                 leaf_first, heights, panels, panel_total, all_rows,
             )  # fmt: skip
-    return beta, entries[:entry_count], panels[:panel_total], crossed[:panel_total]
+    return beta, entries[:entry_count], panels[:panel_total], heights[:panel_total], crossed[:panel_total]
 
 
 @numba.njit(cache=True, error_model="numpy")
