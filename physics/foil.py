@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from physics.boundary import GrainBoundary
 from physics.errors import require
 from physics.frozen import frozen_array
+from physics.opening import Opening
+from physics.relief import Relief
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,6 +21,8 @@ class Foil:
     `curvature_inv_um` is that of the mid-surface along the in-image direction `curvature_azimuth_deg`
     and `cross_curvature_inv_um` that along the direction 90 degrees anticlockwise of it: positive is a dome
     toward the gun, z_mid = -(curvature u^2 + cross_curvature v^2) / 2.
+    `relief` is added to both faces, `openings` thin the foil toward holes and edges, and beyond `boundary` there is
+    another grain. All three lie fixed in the image frame.
 
     Raises InputError for a thickness that is not positive or angles out of range.
     """
@@ -29,6 +34,9 @@ class Foil:
     curvature_inv_um: float = 0.0
     cross_curvature_inv_um: float = 0.0
     curvature_azimuth_deg: float = 0.0
+    relief: Relief | None = None
+    openings: tuple[Opening, ...] = ()
+    boundary: GrainBoundary | None = None
 
     def __post_init__(self) -> None:
         for name in ("thickness_nm", "wedge_deg", "wedge_azimuth_deg", "curvature_inv_um",
@@ -36,6 +44,7 @@ class Foil:
             value = getattr(self, name)
             frozen_array([value], (1,), f"foil.{name}")
             object.__setattr__(self, name, float(value))
+        object.__setattr__(self, "openings", tuple(self.openings))
         require(self.thickness_nm > 0, "foil.thickness_nm", "be > 0", self.thickness_nm)
         require(self.thickness_nm <= 2000, "foil.thickness_nm", "be <= 2000", self.thickness_nm,
                 "thicker foils transmit no beam that two-beam theory describes")  # fmt: skip
@@ -44,3 +53,8 @@ class Foil:
             normal = frozen_array(self.normal_uvw, (3,), "foil.normal_uvw")
             require(bool((normal != 0).any()), "foil.normal_uvw", "not be [0, 0, 0]", list(normal))
             object.__setattr__(self, "normal_uvw", tuple(float(u) for u in normal))
+
+    @property
+    def smooth(self) -> bool:
+        """Whether both faces are planes or parabolas, without relief, opening or boundary."""
+        return self.relief is None and not self.openings and self.boundary is None

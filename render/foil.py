@@ -4,7 +4,8 @@ The mid-surface is a height field, z_mid(x, y) = -(n_x x + n_y y) / n_z - (k1 u^
 normal at the field's centre, k1 and k2 the curvatures, u and v image coordinates along and across the curvature
 azimuth. A face is the set of points p + h(p) m(p) (entrance) or p - h(p) m(p) (exit), p on the mid-surface, m its
 local normal, h half the thickness there; for a flat mid-surface both faces are planes, else the column over
-a given pixel is found by fixed-point iteration (a contraction, since h k < 1/2 is required).
+a given pixel is found by fixed-point iteration (a contraction, since h k < 1/2 is required). Relief is added to these
+faces along the beam, openings draw both toward the mid-surface, and a grain boundary ends the first grain's column.
 
 Axes: (Y, X) image rows and columns; trailing 3: image frame x, y, z in nm.
 """
@@ -38,18 +39,20 @@ _MOST_STEPS = 200
 class FoilMaps:
     """What the beam meets in each column; every array (Y, X) float64, heights in the image frame.
 
-    `entrance_z_nm` >= `exit_z_nm`, equal where there is no foil (the thin side of a wedge). `thickness_nm` is along the
-    local foil normal: the vertical extent times the cosine of the mid-surface's slope. `s_inv_nm` is the
-    local excitation error of g.
+    `entrance_z_nm` >= `exit_z_nm`, the column of the first grain, equal where there is none (the thin side of a wedge, a
+    hole, the second grain). `thickness_nm` is that of the whole foil along the local normal: the vertical extent times
+    the cosine of the mid-surface's slope. `s_inv_nm` is the local excitation error of g. `second_grain_nm` is the
+    length of a column in the second grain.
     """
 
     entrance_z_nm: np.ndarray
     exit_z_nm: np.ndarray
     thickness_nm: np.ndarray
     s_inv_nm: np.ndarray
+    second_grain_nm: np.ndarray
 
     def __post_init__(self) -> None:
-        for name in ("entrance_z_nm", "exit_z_nm", "thickness_nm", "s_inv_nm"):
+        for name in ("entrance_z_nm", "exit_z_nm", "thickness_nm", "s_inv_nm", "second_grain_nm"):
             object.__setattr__(self, name, frozen_array(getattr(self, name), (None, None), name))
 
 
@@ -107,10 +110,31 @@ class FoilShape:
     def face_points_nm(self, x_nm: np.ndarray, y_nm: np.ndarray, side: int) -> np.ndarray:
         """Points (..., 3) of the entrance (side +1) or exit face (-1) on the normals through the mid-surface at (x, y)."""
         mid = np.stack([x_nm, y_nm, self.mid_z_nm(x_nm, y_nm)], axis=-1)
-        return mid + side * self.half_thickness_nm(x_nm, y_nm)[..., None] * self.mid_normal(x_nm, y_nm)
+        points = mid + side * self.half_thickness_nm(x_nm, y_nm)[..., None] * self.mid_normal(x_nm, y_nm)
+        points[..., 2] = self._worked(points[..., 0], points[..., 1], points[..., 2], side)
+        return points
 
     def face_z_nm(self, x_nm: np.ndarray, y_nm: np.ndarray, side: int) -> np.ndarray:
         """Height of the entrance (side +1) or exit face (-1) in the columns at (x, y)."""
+        return self._worked(x_nm, y_nm, self.smooth_face_z_nm(x_nm, y_nm, side), side)
+
+    def crystal_faces_z_nm(self, x_nm: np.ndarray, y_nm: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Heights between which the columns at (x, y) run in the first grain: the two faces, or the boundary."""
+        entrance, exit_ = self.face_z_nm(x_nm, y_nm, 1), self.face_z_nm(x_nm, y_nm, -1)
+        boundary = self.foil.boundary
+        return (entrance, exit_) if boundary is None else boundary.split(x_nm, y_nm, entrance, exit_)
+
+    def _worked(self, x_nm: np.ndarray, y_nm: np.ndarray, z_nm: np.ndarray, side: int) -> np.ndarray:
+        """A face's height with relief, drawn toward the mid-surface by the openings."""
+        if self.foil.relief is not None:
+            z_nm = z_nm + side * self.foil.relief.height_nm(x_nm, y_nm, side)
+        for opening in self.foil.openings:
+            middle = self.mid_z_nm(x_nm, y_nm)
+            z_nm = middle + opening.thickness_share(x_nm, y_nm) * (z_nm - middle)
+        return z_nm
+
+    def smooth_face_z_nm(self, x_nm: np.ndarray, y_nm: np.ndarray, side: int) -> np.ndarray:
+        """Height of a face without relief and openings."""
         if not self.bent:
             a, b, c = self._face_plane(side)
             return (0.5 * side * self.foil.thickness_nm - a * x_nm - b * y_nm) / c
@@ -178,21 +202,25 @@ def foil_maps(
     entrance_z_nm = np.where(vacuum, middle_z_nm, entrance_z_nm)
     exit_z_nm = np.where(vacuum, middle_z_nm, exit_z_nm)
     normals = placed.mid_normal(x_nm, y_nm)
+    whole_nm = entrance_z_nm - exit_z_nm
+    if foil.boundary is not None:
+        entrance_z_nm, exit_z_nm = foil.boundary.split(x_nm, y_nm, entrance_z_nm, exit_z_nm)
     return FoilMaps(
         entrance_z_nm=entrance_z_nm,
         exit_z_nm=exit_z_nm,
-        thickness_nm=(entrance_z_nm - exit_z_nm) * normals[..., 2],
+        thickness_nm=whole_nm * normals[..., 2],
         s_inv_nm=local_excitation_error_inv_nm(crystal, beam, placed, normals),
+        second_grain_nm=np.maximum(whole_nm - (entrance_z_nm - exit_z_nm), 0.0),
     )
 
 
 def foil_heights(
     crystal: Crystal, beam: BeamCondition, foil: Foil, x_nm: np.ndarray, y_nm: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Heights of the entrance and the exit face over any points (x, y); entrance < exit where there is no foil."""
+    """Heights between which the first grain lies over any points (x, y); entrance <= exit where there is none."""
     placed = FoilShape(foil=foil, normal_image=diffraction.foil_normal_image(crystal, beam, foil))
     x_nm, y_nm = np.asarray(x_nm, dtype=np.float64), np.asarray(y_nm, dtype=np.float64)
-    return placed.face_z_nm(x_nm, y_nm, 1), placed.face_z_nm(x_nm, y_nm, -1)
+    return placed.crystal_faces_z_nm(x_nm, y_nm)
 
 
 def scene_foil_maps(scene: Scene) -> FoilMaps:

@@ -94,9 +94,9 @@ def _faces(placed: FoilShape) -> Faces:
     """Heights of both faces; planes are worked out once, since sources ask for a few points many times."""
 
     def bent(x_nm: np.ndarray, y_nm: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        return placed.face_z_nm(x_nm, y_nm, 1), placed.face_z_nm(x_nm, y_nm, -1)
+        return placed.crystal_faces_z_nm(x_nm, y_nm)
 
-    if placed.bent:
+    if placed.bent or not placed.foil.smooth:
         return bent
     far_nm = 1000.0
     at = np.array(bent(np.array([0.0, far_nm, 0.0]), np.array([0.0, 0.0, far_nm])))

@@ -14,15 +14,21 @@ from typing import Any
 import numpy as np
 
 from physics.beam import BeamCondition
+from physics.boundary import GrainBoundary
 from physics.crystal import Crystal
+from physics.deposit import Deposit
 from physics.dislocation import Dislocation
 from physics.errors import InputError, require
 from physics.fault import StackingFault
 from physics.foil import Foil
+from physics.opening import Opening
+from physics.relief import Relief
 from render.detector import Detector
 from render.scene_rules import check_consistency
 
 SCENE_VERSION = 1
+# Nouns inside nouns, as JSON writes them; a one-element list stands for any number.
+PARTS: dict[type, dict[str, Any]] = {Foil: {"relief": Relief, "openings": [Opening], "boundary": GrainBoundary}}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -42,6 +48,7 @@ class Scene:
     beam: BeamCondition
     dislocations: tuple[Dislocation, ...] = ()
     faults: tuple[StackingFault, ...] = ()
+    deposits: tuple[Deposit, ...] = ()
     detector: Detector = field(default_factory=Detector)
     shape: tuple[int, int] = (512, 512)
     pixel_nm: float = 1.0
@@ -53,6 +60,7 @@ class Scene:
     def __post_init__(self) -> None:
         object.__setattr__(self, "dislocations", tuple(self.dislocations))
         object.__setattr__(self, "faults", tuple(self.faults))
+        object.__setattr__(self, "deposits", tuple(self.deposits))
         ok = isinstance(self.shape, tuple | list) and len(self.shape) == 2 and all(float(n) == int(n) and 8 <= n <= 16384 for n in self.shape)
         require(ok, "shape", "be two whole numbers in [8, 16384]",
                 list(self.shape) if isinstance(self.shape, tuple) else self.shape)  # fmt: skip
@@ -78,10 +86,11 @@ class Scene:
             {
                 "version": SCENE_VERSION,
                 "crystal": {"material": self.crystal.material},
-                "foil": dataclasses.asdict(self.foil),
+                "foil": _plain(dataclasses.asdict(self.foil)),
                 "beam": _plain(dataclasses.asdict(self.beam)),
                 "dislocations": [_plain(_fields(d)) for d in self.dislocations],
                 "faults": [_plain(_fields(f)) for f in self.faults],
+                "deposits": [_plain(_fields(d)) for d in self.deposits],
                 "detector": _plain(dataclasses.asdict(self.detector)),
                 "shape": list(self.shape),
                 "pixel_nm": self.pixel_nm,
@@ -116,7 +125,7 @@ class Scene:
         for name, noun in (("foil", Foil), ("beam", BeamCondition), ("detector", Detector)):
             if name in fields:
                 parts[name] = _build(noun, fields.pop(name), name)
-        for name, noun in (("dislocations", Dislocation), ("faults", StackingFault)):
+        for name, noun in (("dislocations", Dislocation), ("faults", StackingFault), ("deposits", Deposit)):
             if name in fields:
                 items = fields.pop(name)
                 require(isinstance(items, list), name, "be a list", type(items).__name__)
@@ -132,6 +141,13 @@ def _build(noun: type, fields: Any, where: str) -> Any:
         if f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING and f.name not in fields
     ]  # fmt: skip
     require(not required, where, f"have {', '.join(required)}", f"only {', '.join(fields) or 'nothing'}")
+    for name, part in PARTS.get(noun, {}).items():
+        value = fields.get(name)
+        if isinstance(part, list) and value is not None:
+            require(isinstance(value, list), f"{where}.{name}", "be a list", type(value).__name__)
+            fields = fields | {name: [_build(part[0], item, f"{where}.{name}[{i}]") for i, item in enumerate(value)]}
+        elif value is not None:
+            fields = fields | {name: _build(part, value, f"{where}.{name}")}
     try:
         return noun(**{k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()})
     except InputError as error:

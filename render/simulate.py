@@ -6,10 +6,12 @@ import numpy as np
 
 from physics.contrast.columns import ColumnGrid, column_image
 from render.detector import expose
+from render.distractors import distractors
 from render.labels import label_lines
 from render.micrograph import Micrograph
 from render.scene import Scene
 from render.specimen import Specimen, fault_sheets, segments
+from render.surroundings import passed_share
 
 
 def simulate(scene: Scene) -> Micrograph:
@@ -20,6 +22,7 @@ def simulate(scene: Scene) -> Micrograph:
         image=expose(intensity, scene.detector),
         intensity=intensity,
         lines=label_lines(scene, specimen),
+        distractors=distractors(scene, specimen),
         scene=scene,
     )
 
@@ -39,4 +42,5 @@ def noise_free_intensity(scene: Scene, specimen: Specimen) -> np.ndarray:
         poisson_ratio=specimen.poisson_ratio, core_nm=scene.core_nm, slice_nm=scene.slice_nm,
         fault_z_nm=fault_z_nm, fault_phase_rad=fault_phase_rad,
     )  # fmt: skip
-    return np.asarray(bright if scene.beam.image == "bf" else dark, dtype=np.float32)
+    intensity = bright if scene.beam.image == "bf" else dark
+    return np.asarray(intensity * passed_share(scene, specimen.foil), dtype=np.float32)

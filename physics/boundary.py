@@ -1,0 +1,69 @@
+"""A boundary to a second grain, seen through the foil.
+
+The two grains diffract into different directions, so that the beams of one do not couple to those of the other: a
+column that crosses the boundary is a crystal of the first grain over (or under) one of the second. Where the boundary
+is inclined the first grain tapers out, and its thickness fringes run along the boundary.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from physics.errors import require
+from physics.frozen import frozen_array
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class GrainBoundary:
+    """A plane through `point_nm` (3,) with `normal` (3,), image frame, pointing into the second grain.
+
+    The second grain is perfect, in its own two-beam condition `s_inv_nm`, `xi_g_nm` with absorption lengths
+    `xi_prime_over_xi` times `xi_g_nm`; a large `s_inv_nm` leaves it bright. `turn_inv_nm_per_um` is how its s changes
+    with x and y (2,), where the foil is bent.
+
+    Raises InputError for a zero normal or lengths that are not positive.
+    """
+
+    point_nm: np.ndarray
+    normal: np.ndarray
+    s_inv_nm: float
+    xi_g_nm: float
+    xi_prime_over_xi: float = 10.0
+    turn_inv_nm_per_um: tuple[float, float] = (0.0, 0.0)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "point_nm", frozen_array(self.point_nm, (3,), "boundary.point_nm"))
+        normal = frozen_array(self.normal, (3,), "boundary.normal")
+        require(bool(normal.any()), "boundary.normal", "not be zero", normal.tolist())
+        object.__setattr__(self, "normal", normal)
+        turn = frozen_array(self.turn_inv_nm_per_um, (2,), "boundary.turn_inv_nm_per_um")
+        object.__setattr__(self, "turn_inv_nm_per_um", tuple(float(c) for c in turn))
+        for name in ("s_inv_nm", "xi_g_nm", "xi_prime_over_xi"):
+            value = getattr(self, name)
+            value = math.inf if name == "xi_prime_over_xi" and value is None else float(value)
+            require(not math.isnan(value) and (name == "xi_prime_over_xi" or math.isfinite(value)), f"boundary.{name}",
+                    "be a number", value)  # fmt: skip
+            object.__setattr__(self, name, value)
+        require(self.xi_g_nm > 0, "boundary.xi_g_nm", "be > 0", self.xi_g_nm)
+        require(self.xi_prime_over_xi >= 1, "boundary.xi_prime_over_xi", "be >= 1", self.xi_prime_over_xi)
+
+    def split(
+        self, x_nm: np.ndarray, y_nm: np.ndarray, entrance_z_nm: np.ndarray, exit_z_nm: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Entrance and exit (...) of the first grain in columns between two faces; equal where it is absent."""
+        nx, ny, nz = self.normal / np.linalg.norm(self.normal)
+        level = nx * (self.point_nm[0] - x_nm) + ny * (self.point_nm[1] - y_nm)
+        if abs(nz) < 1e-9:  # edge-on: a column lies wholly in one grain
+            first = level >= 0
+            middle = (entrance_z_nm + exit_z_nm) / 2
+            return np.where(first, entrance_z_nm, middle), np.where(first, exit_z_nm, middle)
+        z = np.clip(self.point_nm[2] + level / nz, exit_z_nm, np.maximum(entrance_z_nm, exit_z_nm))
+        # The first grain lies where (r - p).n < 0: below the boundary if the normal points up.
+        return (z, exit_z_nm + 0.0 * z) if nz > 0 else (entrance_z_nm + 0.0 * z, z)
+
+    def local_s_inv_nm(self, x_nm: np.ndarray, y_nm: np.ndarray) -> np.ndarray:
+        """Excitation error (...) of the second grain at (x, y)."""
+        return self.s_inv_nm + 1e-3 * (self.turn_inv_nm_per_um[0] * x_nm + self.turn_inv_nm_per_um[1] * y_nm)

@@ -1,0 +1,88 @@
+"""Labels of what is in the picture, looks like a line, and is not a dislocation.
+
+Axes: (Y, X) image rows and columns, K vertices of a curve.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from physics.deposit import covered
+from physics.frames import column_positions_nm, pixel_from_image
+from render.micrograph import Distractor
+from render.scene import Scene
+from render.specimen import Specimen, fault_heights
+
+# A bend contour is where the local s passes through 0, this far to each side, in units of 1/xi_g; it is one only where s
+# varies over the field by more than CONTOUR_VARIATION of the same.
+CONTOUR_HALF_WIDTH = 0.35
+CONTOUR_VARIATION = 1.5
+SLIP_TRACE = "slip_trace"
+
+
+def distractors(scene: Scene, specimen: Specimen) -> tuple[Distractor, ...]:
+    """Everything in the frame that is known not to be a dislocation, without what the camera adds."""
+    found = (*_slip_traces(scene), *_particles(scene, specimen), *_fault_bands(scene, specimen), *_boundary(scene, specimen),
+             *_edges(scene), *_bend_contour(scene, specimen))  # fmt: skip
+    return tuple(d for d in found if _in_frame(d, scene.shape))
+
+
+def _slip_traces(scene: Scene) -> list[Distractor]:
+    return [
+        Distractor(kind=SLIP_TRACE, points_px=pixel_from_image(line.points_nm, scene.shape, scene.pixel_nm).astype(np.float32))
+        for line in scene.dislocations
+        if line.kind == SLIP_TRACE
+    ]
+
+
+def _particles(scene: Scene, specimen: Specimen) -> list[Distractor]:
+    x_nm, y_nm = column_positions_nm(scene.shape, scene.pixel_nm)
+    there = specimen.foil.thickness_nm > 0
+    return [Distractor(kind="particle", mask=covered(deposit, x_nm, y_nm) & there) for deposit in scene.deposits]
+
+
+def _fault_bands(scene: Scene, specimen: Specimen) -> list[Distractor]:
+    x_nm, y_nm = np.meshgrid(*column_positions_nm(scene.shape, scene.pixel_nm))
+    heights_nm, _ = fault_heights(scene, specimen, x_nm, y_nm)
+    if heights_nm is None:
+        return []
+    inside = (heights_nm < specimen.foil.entrance_z_nm) & (heights_nm > specimen.foil.exit_z_nm)
+    return [Distractor(kind="fault_band", mask=mask) for mask in inside]
+
+
+def _boundary(scene: Scene, specimen: Specimen) -> list[Distractor]:
+    """The band in which the boundary lies inside the foil, and the pixels beside an edge-on one."""
+    if scene.foil.boundary is None:
+        return []
+    first = specimen.foil.entrance_z_nm > specimen.foil.exit_z_nm
+    band = first & (specimen.foil.second_grain_nm > 0)
+    changes = np.zeros(scene.shape, dtype=bool)
+    for axis in (0, 1):
+        step = np.diff(first, axis=axis)
+        changes |= np.pad(step, [(0, 1) if a == axis else (0, 0) for a in (0, 1)])
+        changes |= np.pad(step, [(1, 0) if a == axis else (0, 0) for a in (0, 1)])
+    return [Distractor(kind="boundary", mask=band | (changes & (specimen.foil.thickness_nm > 0)))]
+
+
+def _edges(scene: Scene) -> list[Distractor]:
+    found = []
+    for opening in scene.foil.openings:
+        closed = np.concatenate([opening.outline_nm, opening.outline_nm[:1]])
+        points = np.column_stack([closed, np.zeros(len(closed))])
+        found.append(Distractor(kind="edge", points_px=pixel_from_image(points, scene.shape, scene.pixel_nm).astype(np.float32)))
+    return found
+
+
+def _bend_contour(scene: Scene, specimen: Specimen) -> list[Distractor]:
+    w = specimen.foil.s_inv_nm * specimen.two_beam.xi_g_nm
+    if np.ptp(w) < CONTOUR_VARIATION:
+        return []
+    first_grain = specimen.foil.entrance_z_nm > specimen.foil.exit_z_nm
+    return [Distractor(kind="bend_contour", mask=(np.abs(w) < CONTOUR_HALF_WIDTH) & first_grain)]
+
+
+def _in_frame(distractor: Distractor, shape: tuple[int, int]) -> bool:
+    if distractor.mask is not None:
+        return bool(distractor.mask.any())
+    x, y = distractor.points_px[:, 0], distractor.points_px[:, 1]
+    return bool(((x > -0.5) & (x < shape[1] - 0.5) & (y > -0.5) & (y < shape[0] - 0.5)).any())
