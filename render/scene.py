@@ -19,7 +19,8 @@ from physics.dislocation import Dislocation
 from physics.errors import InputError, require
 from physics.fault import StackingFault
 from physics.foil import Foil
-from render.detector import Detector
+from render.burn_in import Mark
+from render.detector import PARTS, Detector
 from render.scene_rules import check_consistency
 
 SCENE_VERSION = 1
@@ -113,7 +114,9 @@ class Scene:
             crystal = fields.pop("crystal")
             _check_keys(crystal, {"material"}, "crystal")
             parts["crystal"] = Crystal.from_material(crystal.get("material"))
-        for name, noun in (("foil", Foil), ("beam", BeamCondition), ("detector", Detector)):
+        if "detector" in fields:
+            parts["detector"] = _detector(fields.pop("detector"))
+        for name, noun in (("foil", Foil), ("beam", BeamCondition)):
             if name in fields:
                 parts[name] = _build(noun, fields.pop(name), name)
         for name, noun in (("dislocations", Dislocation), ("faults", StackingFault)):
@@ -124,7 +127,21 @@ class Scene:
         return _build(cls, fields | parts, "scene")
 
 
-def _build(noun: type, fields: Any, where: str) -> Any:
+def _detector(fields: Any) -> Detector:
+    """A Detector with the nouns it is made of."""
+    require(isinstance(fields, dict), "detector", "be a JSON object", type(fields).__name__)
+    made = dict(fields)
+    for name, noun in PARTS.items():
+        if made.get(name) is not None:
+            made[name] = _build(noun, made[name], f"detector.{name}", named=False)
+    marks = made.get("burn_in", [])
+    require(isinstance(marks, list), "detector.burn_in", "be a list", type(marks).__name__)
+    if marks:
+        made["burn_in"] = [_build(Mark, mark, f"detector.burn_in[{i}]") for i, mark in enumerate(marks)]
+    return _build(Detector, made, "detector")
+
+
+def _build(noun: type, fields: Any, where: str, named: bool = True) -> Any:
     names = {f.name for f in dataclasses.fields(noun)}
     _check_keys(fields, names, where)
     required = [
@@ -135,7 +152,9 @@ def _build(noun: type, fields: Any, where: str) -> Any:
     try:
         return noun(**{k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()})
     except InputError as error:
-        # The nouns name their own fields; a list item adds which one it was.
+        # The nouns name their own fields (`named`: with the noun); a list item adds which one it was.
+        if not named:
+            raise InputError(f"{where}.{error}") from None
         raise InputError(f"{where}: {error}" if "[" in where else str(error)) from None
     except (TypeError, ValueError) as error:
         raise InputError(f"{where} must have values of the right type, got {error}") from None
