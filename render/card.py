@@ -23,7 +23,7 @@ from render.shards import SCHEMA, Plan, file_sha256
 NOT_CONTENT = ("out", "workers", "scheduler")
 # Packages whose version can change the bytes of an image, and "source", the SHA-256 of this project's own code: a
 # dataset is finished with what it was begun with.
-BINDING_PACKAGES = ("gdotb", "numpy", "scipy", "numba")
+BINDING_PACKAGES = ("gdotb", "numpy", "scipy", "numba", "pillow")
 BINDING = (*BINDING_PACKAGES, "source")
 SPLIT_FRACTION = 0.1
 SPLIT_STREAM = 0x73706C6974  # "split": a stream of its own, so that no image shares its numbers
@@ -36,12 +36,13 @@ CONVENTIONS = {
     "round ends included, visible or not; where lines overlap each keeps its pixels",
     "half_width_px": "half the full width at half maximum of the contrast, averaged with the contrast as weight over an "
     "effective extinction distance along the line, at least 1",
-    "contrast": "signed, relative to the local background",
+    "contrast": "signed, relative to the local background, in the noise-free intensity, after defocus and drift",
     "depth_nm": "along the beam from the entrance face",
     "burgers_uvw": "in lattice vectors, FS/RH, line sense = order of the vertices, first non-zero component positive",
     "g_dot_b": "h u + k v + l w",
     "visible": "|contrast| >= visible_contrast: train on visible parts, ignore invisible ones",
-    "image": "counts, uint16",
+    "image": "uint16: counts, or grey levels 0 ... 255 where the Scene's detector has a recording",
+    "distractors": "what is no dislocation but looks like one: a curve (K, 2) or a mask; text: every pixel that ink reaches",
     "intensity": "noise-free, incident beam = 1, float32",
 }
 
@@ -118,6 +119,7 @@ def summary(micrographs: Sequence[Micrograph]) -> dict[str, Any]:
         "ranges": {name: [min(values), max(values)] for name, values in _conditions(scenes).items()},
         "tallies": {
             "kind": _tally(line.kind for line in lines),
+            "distractor": _tally(d.kind for m in micrographs for d in m.distractors),
             "material": _tally(s.crystal.material for s in scenes),
             "image": _tally(s.beam.image for s in scenes),
             "g_hkl": _tally(" ".join(map(str, s.beam.g_hkl)) for s in scenes),

@@ -12,7 +12,7 @@ import numpy as np
 
 from physics.errors import InputError, require
 from render.cli import one_line, positional, run_command
-from render.micrograph import Line
+from render.micrograph import Distractor, Line
 from render.ragged import decode_mask
 from render.shards import Plan, file_sha256, image_files, shard_attributes
 from render.store import Dataset, open_dataset, plan_of, read_attributes
@@ -146,6 +146,15 @@ def _image_faults(dataset: Dataset, i: int) -> Iterator[str]:
         if not np.array_equal(line.visible, np.abs(line.contrast) >= scene.visible_contrast):
             faults.append(f"visible must be |contrast| >= {scene.visible_contrast:g}")
         yield from (f"line {l}: {fault}" for fault in faults)
+    for d, distractor in enumerate(dataset.distractors(i)):
+        yield from (f"distractor {d}: {fault}" for fault in _distractor_faults(distractor, dataset.shape))
+
+
+def _distractor_faults(distractor: Distractor, shape: tuple[int, int]) -> Iterator[str]:
+    if distractor.points_px is not None and not np.isfinite(distractor.points_px).all():
+        yield "points_px must be finite"
+    elif not distractor.area(shape).any():
+        yield f"its {'curve' if distractor.mask is None else 'mask'} must reach the frame"
 
 
 def _curve_faults(line: Line) -> Iterator[str]:
@@ -186,9 +195,20 @@ def _resimulation_faults(dataset: Dataset, count: int) -> Iterator[str]:
             other = [f.name for f in dataclasses.fields(new) if not np.array_equal(getattr(new, f.name), getattr(old, f.name))]
             if other:
                 yield f"image {i} line {number}: its scene gives another {', '.join(other)}"
+        if not _same_distractors(again.distractors, dataset.distractors(int(i))):
+            yield f"image {i}: its scene gives other distractors"
         intensity = dataset.intensity(int(i))
         if intensity is not None and not np.array_equal(again.intensity, intensity):
             yield f"image {i}: its scene gives another intensity"
+
+
+def _same_distractors(new: tuple[Distractor, ...], old: tuple[Distractor, ...]) -> bool:
+    def same(a: np.ndarray | None, b: np.ndarray | None) -> bool:
+        return (a is None) == (b is None) and (a is None or np.array_equal(a, b))
+
+    return len(new) == len(old) and all(
+        a.kind == b.kind and same(a.points_px, b.points_px) and same(a.mask, b.mask) for a, b in zip(new, old)
+    )
 
 
 def _images_text(plan: Plan, shard: int) -> str:

@@ -1,4 +1,4 @@
-"""Drawing how a specimen is looked at: reflection and orientation, foil, camera."""
+"""Drawing how a specimen is looked at: reflection and orientation, foil."""
 
 from __future__ import annotations
 
@@ -15,8 +15,7 @@ from physics.crystal import Crystal
 from physics.errors import InputError, require
 from physics.foil import Foil
 from physics.miller import direction_from_bravais, plane_from_bravais
-from render.detector import Detector
-from render.sample_config import BeamConfig, DetectorConfig, FoilConfig, SampleConfig
+from render.sample_config import BeamConfig, FoilConfig, SampleConfig
 
 # Zones that people tilt to, and the reflections strong enough for two-beam work.
 CUBIC_ZONES = ((0, 0, 1), (1, 0, 1), (1, 1, 1), (1, 1, 2), (0, 1, 3), (1, 2, 3))
@@ -132,19 +131,6 @@ def draw_foil(
         cross_curvature_inv_um=drawn["cross_curvature_inv_um"],
         curvature_azimuth_deg=drawn["curvature_azimuth_deg"],
     )
-
-
-def draw_detector(config: DetectorConfig, rng: np.random.Generator) -> Detector:
-    """A camera with a noise seed of its own."""
-    drawn = {f.name: getattr(config, f.name).draw(rng) for f in fields(config)}
-    spread = [config.illumination_offset_field.draw(rng) for _ in range(2)]
-    del drawn["illumination_offset_field"]
-    if drawn["illumination_sigma_field"] is not None:
-        centre = drawn["illumination_centre_field"]
-        drawn["illumination_centre_field"] = (centre[0] + spread[0], centre[1] + spread[1])
-    fresh = int(rng.integers(2**62))
-    drawn["noise_seed"] = fresh if drawn["noise_seed"] is None else drawn["noise_seed"]
-    return Detector(**drawn)
 
 
 def normal_uvw_from_tilt(crystal: Crystal, beam: BeamCondition, tilt_deg: float, azimuth_deg: float) -> tuple[float, ...]:

@@ -1,14 +1,18 @@
-"""The camera: from noise-free intensity to 16-bit counts.
+"""The camera: from noise-free intensity to the stored image.
 
-Electrons arrive at random (Poisson), the scintillator spreads each of them (MTF), the amplifier and the
-converter add gain, readout noise and an offset. Because the spread acts on the electrons, noise and image
-pass through the same MTF: the noise of the picture is correlated between neighbours, as in real frames.
+In the order of a microscope: the light that falls on the field (`render.illumination`), blur by defocus and drift
+(`render.optics`), the field of the video and the start of the scan; then electrons arrive at random (Poisson), the
+scintillator spreads each of them (MTF), the amplifier and the converter add gain, readout noise and an offset.
+Because the spread acts on the electrons, noise and image pass through the same MTF: the noise of the picture is correlated between
+neighbours, as in real frames. What the chain adds (`render.noise`) and how the picture is kept follow: resampling, 8 bits, gamma and
+polarity (`render.recording`), what is drawn in (`render.burn_in`), compression (`render.compression`).
 
 Axes: (Y, X) image rows and columns.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,9 +20,34 @@ from scipy.ndimage import gaussian_filter
 
 from physics.errors import require
 from physics.frozen import frozen_array
+from render.burn_in import Mark, with_marks
+from render.illumination import ApertureEdge, Unevenness, illumination
+from render.noise import (
+    CorrelatedNoise,
+    DeadPixels,
+    ScanNoise,
+    correlated_noise,
+    jittered,
+    row_brightness,
+    with_dead_pixels,
+)
+from render.optics import Blur, Interlace, blurred, camera_shape, interlaced, resampled
+from render.recording import WHITE, Recording, compressed, grey_levels
 
 COUNTS_MAX = 65535
 DOSE_MAX_E_PER_PX = 1e12
+# Fields of a Detector that are nouns of their own; `burn_in` is a list of Marks.
+PARTS: dict[str, type] = {
+    "unevenness": Unevenness,
+    "condenser_edge": ApertureEdge,
+    "objective_edge": ApertureEdge,
+    "blur": Blur,
+    "interlace": Interlace,
+    "noise": CorrelatedNoise,
+    "scan": ScanNoise,
+    "dead_pixels": DeadPixels,
+    "recording": Recording,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +59,10 @@ class Detector:
     `illumination_sigma_field`: standard deviation of a Gaussian beam spot in units of the field's longer
     side (None: uniform), centred at `illumination_centre_field` (x right, y up, same units, from the field's
     centre) on top of a uniform part `illumination_floor` in [0, 1].
-    `noise_seed` fixes the noise: the same Detector gives the same bytes.
+    `camera_pixel_px`: width of a pixel of the camera in pixels of the image (dose, MTF and noise are those of the camera's
+    pixels; the picture is resampled, cubic).
+    `noise_seed` fixes the noise: the same Detector gives the same bytes. Each of the parts after it (None: absent) has random numbers
+    of its own made from it. Without `recording` the image holds counts, with it grey levels 0 ... 255.
     """
 
     dose_e_per_px: float = 1000.0
@@ -42,6 +74,17 @@ class Detector:
     illumination_centre_field: tuple[float, float] = (0.0, 0.0)
     illumination_sigma_field: float | None = None
     illumination_floor: float = 0.0
+    camera_pixel_px: float = 1.0
+    unevenness: Unevenness | None = None
+    condenser_edge: ApertureEdge | None = None
+    objective_edge: ApertureEdge | None = None
+    blur: Blur | None = None
+    interlace: Interlace | None = None
+    noise: CorrelatedNoise | None = None
+    scan: ScanNoise | None = None
+    dead_pixels: DeadPixels | None = None
+    recording: Recording | None = None
+    burn_in: tuple[Mark, ...] = ()
 
     def __post_init__(self) -> None:
         for name in ("dose_e_per_px", "gain_counts_per_e"):
@@ -58,28 +101,60 @@ class Detector:
         require(sigma is None or sigma > 0, "detector.illumination_sigma_field", "be > 0 or null", sigma)
         centre = frozen_array(self.illumination_centre_field, (2,), "detector.illumination_centre_field")
         object.__setattr__(self, "illumination_centre_field", tuple(float(c) for c in centre))
-
-
-def illumination(detector: Detector, shape: tuple[int, int]) -> np.ndarray:
-    """Relative brightness (Y, X) of the incident beam, 1 at the spot's centre."""
-    if detector.illumination_sigma_field is None:
-        return np.ones(shape)
-    rows, columns = shape
-    longer = max(shape)
-    x = (np.arange(columns) - (columns - 1) / 2) / longer - detector.illumination_centre_field[0]
-    y = ((rows - 1) / 2 - np.arange(rows)) / longer - detector.illumination_centre_field[1]
-    spot = np.exp(-(x[None, :] ** 2 + y[:, None] ** 2) / (2 * detector.illumination_sigma_field**2))
-    return detector.illumination_floor + (1 - detector.illumination_floor) * spot
+        scale = self.camera_pixel_px
+        require(math.isfinite(scale) and 0.25 <= scale <= 8, "detector.camera_pixel_px", "lie in [0.25, 8]", scale)
+        for name, noun in PARTS.items():
+            part = getattr(self, name)
+            require(part is None or isinstance(part, noun), f"detector.{name}", f"be a {noun.__name__} or null", part)
+        object.__setattr__(self, "burn_in", tuple(self.burn_in))
+        for mark in self.burn_in:
+            require(isinstance(mark, Mark), "detector.burn_in", "be a list of marks", mark)
 
 
 def expose(intensity: np.ndarray, detector: Detector) -> np.ndarray:
-    """Counts (Y, X) uint16 of `intensity` (Y, X), incident beam = 1; values beyond 16 bits saturate."""
-    rng = np.random.Generator(np.random.Philox(detector.noise_seed))
-    expected_e = detector.dose_e_per_px * illumination(detector, intensity.shape) * intensity.astype(np.float64)
+    """The stored image (Y, X) uint16 of `intensity` (Y, X), incident beam = 1; counts beyond 16 bits saturate."""
+    counts = _counts(intensity, detector)
+    if detector.recording is None:
+        # Raw counts have no white: what is drawn in is as bright as the brightest pixel.
+        return with_marks(counts, detector.burn_in, float(counts.max())) if detector.burn_in else counts
+    grey = with_marks(grey_levels(counts, detector.recording), detector.burn_in, WHITE)
+    return compressed(grey, detector.recording).astype(np.uint16)
+
+
+def _counts(intensity: np.ndarray, detector: Detector) -> np.ndarray:
+    """Counts (Y, X) uint16."""
+    d = detector
+    rng = np.random.Generator(np.random.Philox(d.noise_seed))
+    expected_e = _expected_electrons(intensity, d)
     electrons = rng.poisson(np.maximum(expected_e, 0)).astype(np.float64)
-    if detector.mtf_sigma_px > 0:
-        electrons = gaussian_filter(electrons, detector.mtf_sigma_px, mode="reflect", truncate=4.0)
-    counts = detector.offset_counts + detector.gain_counts_per_e * electrons
-    if detector.readout_noise_counts > 0:
-        counts += rng.normal(0.0, detector.readout_noise_counts, intensity.shape)
+    if d.mtf_sigma_px > 0:
+        electrons = gaussian_filter(electrons, d.mtf_sigma_px, mode="reflect", truncate=4.0)
+    counts = d.offset_counts + d.gain_counts_per_e * electrons
+    if d.readout_noise_counts > 0:
+        counts += rng.normal(0.0, d.readout_noise_counts, counts.shape)
+    if d.noise is not None:
+        counts += correlated_noise(d.gain_counts_per_e * expected_e, d.noise, d.noise_seed)
+    if d.scan is not None:
+        counts = d.offset_counts + (counts - d.offset_counts) * row_brightness(len(counts), d.scan, d.noise_seed)
+    if d.dead_pixels is not None:
+        saturated = min(COUNTS_MAX, d.offset_counts + 2 * d.gain_counts_per_e * d.dose_e_per_px)
+        counts = with_dead_pixels(counts, d.dead_pixels, d.offset_counts, saturated, d.noise_seed)
+    if counts.shape != intensity.shape:
+        counts = resampled(counts, intensity.shape, 3)
     return np.clip(np.rint(counts), 0, COUNTS_MAX).astype(np.uint16)
+
+
+def _expected_electrons(intensity: np.ndarray, detector: Detector) -> np.ndarray:
+    """Mean electrons a pixel of the camera."""
+    d = detector
+    expected_e = d.dose_e_per_px * illumination(d, intensity.shape) * intensity.astype(np.float64)
+    if d.blur is not None:
+        expected_e = blurred(expected_e, d.blur)
+    shape = camera_shape(intensity.shape, d.camera_pixel_px)
+    if d.camera_pixel_px != 1:
+        expected_e = resampled(expected_e, shape, 1)
+    if d.interlace is not None:
+        expected_e = interlaced(expected_e, d.interlace)
+    if d.scan is not None and d.scan.jitter_px > 0:
+        expected_e = jittered(expected_e, d.scan, d.noise_seed)
+    return expected_e

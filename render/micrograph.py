@@ -12,10 +12,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from physics.errors import require
 from render.rasterise import line_mask
 
 if TYPE_CHECKING:
     from render.scene import Scene
+
+CURVE_HALF_WIDTH_PX = 1.5
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -52,11 +55,27 @@ class Line:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Distractor:
-    """Something that is not a dislocation but looks like one: a curve `points_px` (K, 2) or a `mask` (Y, X)."""
+    """Something that is not a dislocation but looks like one: a curve `points_px` (K, 2) float32, a `mask` (Y, X) bool, or both.
+
+    `kind` is a word such as slip_trace, particle, fault_band, boundary, bend_contour, edge, text.
+    """
 
     kind: str
     points_px: np.ndarray | None = None
     mask: np.ndarray | None = None
+
+    def __post_init__(self) -> None:
+        require(self.kind.isidentifier(), "distractor.kind", "be one word", repr(self.kind))
+        require(self.points_px is not None or self.mask is not None, "distractor", "have points_px or a mask", "neither")
+        points = self.points_px
+        ok = points is None or (np.ndim(points) == 2 and np.shape(points)[1] == 2 and len(points) >= 2)
+        require(ok, "distractor.points_px", "have shape (K, 2), K >= 2", np.shape(points))
+
+    def area(self, shape: tuple[int, int]) -> np.ndarray:
+        """Its mask (Y, X) bool; that of a curve alone is CURVE_HALF_WIDTH_PX to either side."""
+        if self.mask is not None:
+            return self.mask
+        return line_mask(self.points_px, np.full(len(self.points_px), CURVE_HALF_WIDTH_PX), shape)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -157,7 +157,7 @@ def _lossless(value: np.ndarray, dtype: str, name: str) -> np.ndarray:
     value = np.asarray(value)
     stored = value.astype(dtype)
     if not np.array_equal(stored, value):
-        raise TypeError(f"Line.{name} must be {dtype} to be stored without loss, got {value.dtype}")
+        raise TypeError(f"{name} must be {dtype} to be stored without loss, got {value.dtype}")
     return stored
 
 

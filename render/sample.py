@@ -23,10 +23,10 @@ from physics.foil import Foil
 from physics.frames import field_nm
 from physics.material import material_names
 from physics.network_cut import FieldTooWide
+from render.camera import draw_detector
 from render.conditions import (
     condition_of_series,
     draw_beam,
-    draw_detector,
     draw_foil,
     draw_pixel_nm,
     draw_thickness_nm,
@@ -60,6 +60,9 @@ def sample(config: SampleConfig | Mapping[str, Any], seed: int, index: int = 0) 
             scene = scene.replace(detector=replace(scene.detector, noise_seed=_noise_seed(seed, index)))
     else:
         scene = _draw_scene(config, rng)
+        if condition is not None:
+            # What is drawn in tells of the first condition: its g, its mode.
+            scene = scene.replace(detector=replace(scene.detector, burn_in=()))
         if index != specimen_index:
             scene = scene.replace(detector=replace(scene.detector, noise_seed=_noise_seed(seed, index)))
     if condition is None:
@@ -114,7 +117,7 @@ def _draw_condition(
     if config.pixel_nm == Fixed(None):
         pixel_nm = min(pixel_nm, widest_nm / max(config.shape))
     foil = draw_foil(config.foil, crystal, beam, thickness_nm, max(field_nm(config.shape, pixel_nm)), rng)
-    detector = draw_detector(config.detector, rng)
+    detector = draw_detector(config.detector, config.shape, pixel_nm, crystal, beam, rng)
     return beam, foil, detector, Specimen.of(crystal, foil, beam, config.shape, pixel_nm)
 
 

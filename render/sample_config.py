@@ -18,6 +18,7 @@ from physics.crystal import Crystal
 from physics.errors import InputError, require
 from physics.miller import plane_from_bravais
 from physics.slip import slip_systems
+from render.camera_config import DetectorConfig
 from render.draw import Distribution, Fixed, parse
 
 Draw = Distribution
@@ -302,22 +303,6 @@ class BeamConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class DetectorConfig:
-    """The camera and the illumination (`render.detector.Detector`); `noise_seed` null: one of the image's own."""
-
-    dose_e_per_px: Draw = _draw({"log_uniform": [150, 5000]})
-    gain_counts_per_e: Draw = _draw({"uniform": [2, 10]})
-    offset_counts: Draw = _draw({"uniform": [0, 300]})
-    mtf_sigma_px: Draw = _draw({"uniform": [0.4, 1.0]})
-    readout_noise_counts: Draw = _draw({"uniform": [0, 12]})
-    illumination_centre_field: Draw = _draw([0.0, 0.0])
-    illumination_sigma_field: Draw = _draw({"weighted": [[None, 2], [{"uniform": [0.45, 1.5]}, 3]]})
-    illumination_floor: Draw = _draw({"uniform": [0, 0.4]})
-    illumination_offset_field: Draw = _draw({"normal": [0, 0.22]})
-    noise_seed: Draw = _draw(None)
-
-
-@dataclass(frozen=True, kw_only=True)
 class SampleConfig:
     """Everything that `sample` draws a Scene from. `from_dict` reads it from a plain mapping.
 
@@ -441,6 +426,12 @@ def _build(template: Any, values: Any, where: str) -> Any:
     """A copy of `template` with the given fields replaced."""
     require(isinstance(values, Mapping), where, "be a mapping", values)
     known = {f.name: getattr(template, f.name) for f in fields(template)}
+    parts = {
+        f.name: _build(known[f.name], values[f.name], f"{where}.{f.name}")
+        for f in fields(template)
+        if f.name in values and f.type != "Draw" and dataclasses.is_dataclass(known[f.name]) and not isinstance(values[f.name], type(known[f.name]))
+    }
+    values = dict(values) | parts
     return _build_with(type(template), known | dict(values), where)
 
 

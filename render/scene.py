@@ -23,12 +23,19 @@ from physics.fault import StackingFault
 from physics.foil import Foil
 from physics.opening import Opening
 from physics.relief import Relief
+from render.burn_in import Mark
+from render.detector import PARTS as DETECTOR_PARTS
 from render.detector import Detector
 from render.scene_rules import check_consistency
 
 SCENE_VERSION = 1
 # Nouns inside nouns, as JSON writes them; a one-element list stands for any number.
-PARTS: dict[type, dict[str, Any]] = {Foil: {"relief": Relief, "openings": [Opening], "boundary": GrainBoundary}}
+PARTS: dict[type, dict[str, Any]] = {
+    Foil: {"relief": Relief, "openings": [Opening], "boundary": GrainBoundary},
+    Detector: DETECTOR_PARTS | {"burn_in": [Mark]},
+}
+# Nouns whose messages do not say what they are part of.
+NAMELESS = tuple(DETECTOR_PARTS.values())
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -152,6 +159,8 @@ def _build(noun: type, fields: Any, where: str) -> Any:
         return noun(**{k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()})
     except InputError as error:
         # The nouns name their own fields; a list item adds which one it was.
+        if noun in NAMELESS:
+            raise InputError(f"{where}.{error}") from None
         raise InputError(f"{where}: {error}" if "[" in where else str(error)) from None
     except (TypeError, ValueError) as error:
         raise InputError(f"{where} must have values of the right type, got {error}") from None

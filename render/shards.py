@@ -29,7 +29,8 @@ from physics.errors import require
 from render.micrograph import Micrograph
 from render.ragged import DISTRACTOR_ARRAYS, LABEL_ARRAYS, pack
 
-SCHEMA = 1
+# 2: distractors in every dataset, images in grey levels where the Scene's detector has a recording.
+SCHEMA = 2
 STAGING = ".staging"
 SHARD_BYTES = 256 * 2**20
 # Stores are opened as LocalStore: zarr reads a path given as text as a URL, in which # and :: mean something.

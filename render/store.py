@@ -248,7 +248,7 @@ def read_attributes(path: Path) -> dict[str, Any]:
         schema = attributes["schema"]
     except (OSError, ValueError, KeyError, TypeError):
         raise InputError(f"{path} must be a dataset written by python -m render, got a folder without its header") from None
-    require(schema == SCHEMA, str(path), f"have schema {SCHEMA}", schema)
+    require(schema == SCHEMA, str(path), f"have schema {SCHEMA}", schema, "read it with the version of gdotb that wrote it, or render it again")
     return attributes
 
 

@@ -45,7 +45,7 @@ def micrograph(index, lines, distractors=()):
 def particles():
     mask = np.zeros(SHAPE, bool)
     mask[3:9, 4:7] = True
-    return (Distractor(kind="particle", mask=mask), Distractor(kind="slip trace", points_px=np.array([[0, 1], [5, 5.5]])))
+    return (Distractor(kind="particle", mask=mask), Distractor(kind="slip_trace", points_px=np.array([[0, 1], [5, 5.5]])))
 
 
 @pytest.fixture(scope="session")

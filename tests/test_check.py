@@ -10,6 +10,7 @@ import zarr
 
 from physics.errors import InputError
 from render.check import check_dataset, main
+from render.micrograph import Distractor
 
 
 @pytest.fixture
@@ -47,6 +48,22 @@ def test_one_flipped_bit_in_any_file_is_noticed(copy):
         assert next(check_dataset(copy), None), file
         file.write_bytes(whole)
     assert faults(copy) == []
+
+
+def test_distractors_that_cannot_be_are_noticed(micrographs, write, tmp_path):
+    shape = micrographs[2].shape
+    broken = (
+        Distractor(kind="text", mask=np.zeros(shape, bool)),
+        Distractor(kind="edge", points_px=np.array([[0, 1], [np.inf, 2]], np.float32)),
+        Distractor(kind="edge", points_px=np.array([[-90, 1], [-80, 2]], np.float32)),
+    )
+    edited = list(micrographs)
+    edited[2] = dataclasses.replace(micrographs[2], distractors=broken)
+    assert [fault.partition(": ")[2] for fault in faults(write(tmp_path / "d.zarr", edited))] == [
+        "distractor 0: its mask must reach the frame",
+        "distractor 1: points_px must be finite",
+        "distractor 2: its curve must reach the frame",
+    ]
 
 
 def test_altered_metadata_is_noticed(copy):

@@ -25,7 +25,7 @@ def test_masks_of_an_exported_and_re_read_dataset_are_identical(dataset, tmp_pat
     coco = COCO(str(export_dataset(dataset, "coco", tmp_path / "coco") / "annotations.json"))
     assert sorted(coco.getImgIds()) == list(range(len(dataset)))
     for i, micrograph in enumerate(dataset):
-        annotations = coco.loadAnns(coco.getAnnIds(imgIds=[i]))
+        annotations = coco.loadAnns(coco.getAnnIds(imgIds=[i], catIds=[1]))
         assert len(annotations) == len(micrograph.lines)
         for annotation, line, mask in zip(annotations, micrograph.lines, micrograph.masks):
             assert np.array_equal(coco.annToMask(annotation).astype(bool), mask)
@@ -35,6 +35,16 @@ def test_masks_of_an_exported_and_re_read_dataset_are_identical(dataset, tmp_pat
             x, y, width, height = annotation["bbox"]
             assert (x, y) == (columns.min(), rows.min()) and (x + width - 1, y + height - 1) == (columns.max(), rows.max())
     assert all(isinstance(a["segmentation"]["counts"], str) and a["id"] > 0 for a in coco.dataset["annotations"])
+
+
+def test_coco_distractors_are_categories_of_their_own(dataset, tmp_path):
+    coco = COCO(str(export_dataset(dataset, "coco", tmp_path / "coco") / "annotations.json"))
+    names = {c["id"]: (c["name"], c["supercategory"]) for c in coco.loadCats(coco.getCatIds())}
+    assert names == {1: ("dislocation", "defect"), 2: ("particle", "distractor"), 3: ("slip_trace", "distractor")}
+    area, curve = (a for a in coco.loadAnns(coco.getAnnIds(imgIds=[2])) if a["attributes"]["distractor"])
+    particle, trace = dataset.distractors(2)
+    assert area["category_id"] == 2 and np.array_equal(coco.annToMask(area).astype(bool), particle.mask)
+    assert curve["category_id"] == 3 and curve["curve"]["points_px"] == trace.points_px.tolist()
 
 
 def test_coco_images_are_the_counts(dataset, tmp_path):

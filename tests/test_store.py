@@ -59,7 +59,7 @@ def test_what_is_read_is_what_was_written(dataset, micrographs):
 def test_distractors_come_back_as_curves_and_areas(dataset, micrographs):
     area, curve = dataset[2].distractors
     assert area.kind == "particle" and area.points_px is None and np.array_equal(area.mask, micrographs[2].distractors[0].mask)
-    assert curve.kind == "slip trace" and curve.mask is None and curve.points_px.tolist() == [[0, 1], [5, 5.5]]
+    assert curve.kind == "slip_trace" and curve.mask is None and curve.points_px.tolist() == [[0, 1], [5, 5.5]]
     assert dataset[0].distractors == () and dataset[4].distractors == ()
 
 
@@ -205,7 +205,7 @@ def test_labels_are_read_only(dataset):
     (lambda p: p.write_text("x"), "must be a dataset, got a file"),
     (lambda p: p.mkdir(), "must be a dataset written by python -m render"),
     (lambda p: zarr.open_group(str(p), mode="w"), "must be a dataset written by python -m render"),
-    (lambda p: zarr.open_group(str(p), mode="w", attributes={"gdotb": {"schema": 99}}), "must have schema 1, got 99"),
+    (lambda p: zarr.open_group(str(p), mode="w", attributes={"gdotb": {"schema": 99}}), "must have schema 2, got 99"),
 ])  # fmt: skip
 def test_what_is_not_a_dataset_is_refused(tmp_path, make, message):
     make(tmp_path / "x.zarr")

@@ -1,7 +1,8 @@
-"""COCO: `annotations.json` with one annotation a line, its mask as compressed RLE, and 16-bit PNG images.
+"""COCO: `annotations.json` with one annotation a line or distractor, its mask as compressed RLE, and 16-bit PNG images.
 
 Masks overlap as the lines do. A line without contrast is there with `attributes.visible` false: leave it out of
-a training target. What COCO has no place for stands in `attributes` and `curve`; readers pass over it.
+a training target. Kinds of distractors are categories of their own, after the dislocations, with
+`attributes.distractor` true; a distractor that is a curve has it as `curve` and a mask of 1.5 px to either side. What COCO has no place for stands in `attributes` and `curve`; readers pass over it.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 
 from render.export import image_name
-from render.micrograph import Line
+from render.micrograph import Distractor, Line
 
 if TYPE_CHECKING:
     from render.store import Dataset
@@ -25,6 +26,7 @@ def export(dataset: Dataset, out: Path) -> None:
     """Write annotations.json and images/ into the folder `out`."""
     (out / "images").mkdir()
     images, annotations = [], []
+    kinds = sorted({d.kind for i in range(len(dataset)) for d in dataset.distractors(i)})
     rows, columns = dataset.shape
     for i in range(len(dataset)):
         file = f"images/{image_name(dataset, i)}.png"
@@ -35,25 +37,27 @@ def export(dataset: Dataset, out: Path) -> None:
             # pycocotools takes annotation 0 for "none".
             annotations.append({"id": len(annotations) + 1, "image_id": dataset.index(i),
                                 **_annotation(line, counts, dataset.shape)})  # fmt: skip
+        for distractor in dataset.distractors(i):
+            annotations.append({"id": len(annotations) + 1, "image_id": dataset.index(i),
+                                **_distractor(distractor, kinds, dataset.shape)})  # fmt: skip
     document = {
         "info": {"description": dataset.card["about"], "conventions": dataset.card["conventions"]},
         "licenses": [],
         "images": images,
-        "categories": [{"id": 1, "name": "dislocation", "supercategory": "defect"}],
+        "categories": [
+            {"id": 1, "name": "dislocation", "supercategory": "defect"},
+            *({"id": k, "name": kind, "supercategory": "distractor"} for k, kind in enumerate(kinds, start=2)),
+        ],
         "annotations": annotations,
     }
     (out / "annotations.json").write_text(json.dumps(document, ensure_ascii=False), encoding="utf-8")
 
 
 def _annotation(line: Line, counts: bytes, shape: tuple[int, int]) -> dict[str, Any]:
-    rle = {"size": list(shape), "counts": counts}
     return {
-        "category_id": 1,
-        "iscrowd": 0,
-        "segmentation": {"size": list(shape), "counts": counts.decode("ascii")},
-        "area": int(coco_mask.area(rle)),
-        "bbox": [float(v) for v in coco_mask.toBbox(rle)],
+        **_region(1, counts, shape),
         "attributes": {
+            "distractor": False,
             "visible": bool(line.visible.any()),
             "visible_fraction": round(float(np.mean(line.visible)), 4),
             "kind": line.kind,
@@ -68,6 +72,24 @@ def _annotation(line: Line, counts: bytes, shape: tuple[int, int]) -> dict[str, 
             "contrast": _rounded(line.contrast, 4),
             "visible": line.visible.tolist(),
         },
+    }
+
+
+def _distractor(distractor: Distractor, kinds: list[str], shape: tuple[int, int]) -> dict[str, Any]:
+    counts = coco_mask.encode(np.asfortranarray(distractor.area(shape), dtype=np.uint8))["counts"]
+    curve = {} if distractor.points_px is None else {"curve": {"points_px": _rounded(distractor.points_px)}}
+    attributes = {"distractor": True, "visible": True, "kind": distractor.kind}
+    return {**_region(2 + kinds.index(distractor.kind), counts, shape), "attributes": attributes, **curve}
+
+
+def _region(category: int, counts: bytes, shape: tuple[int, int]) -> dict[str, Any]:
+    rle = {"size": list(shape), "counts": counts}
+    return {
+        "category_id": category,
+        "iscrowd": 0,
+        "segmentation": {"size": list(shape), "counts": counts.decode("ascii")},
+        "area": int(coco_mask.area(rle)),
+        "bbox": [float(v) for v in coco_mask.toBbox(rle)],
     }
 
 
