@@ -7,35 +7,54 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 
 # Heights (entrance, exit) of the two faces over the columns at (x, y).
 Faces = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
 
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class RoughFaces:
+    """Faces that a line may cross several times: it is looked at every `finest_nm`."""
+
+    heights_nm: Faces
+    finest_nm: float
+
+    def __call__(self, x_nm: np.ndarray, y_nm: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return self.heights_nm(x_nm, y_nm)
+
+
+
 FACE_TOLERANCE_NM = 1e-6
 FACE_ACCURACY_NM = 1e-9
 SHORTEST_SEGMENT_NM = 1e-2
-_MOST_STEPS = 60
+_STEPS_OF_FALSE_POSITION, _MOST_STEPS = 30, 80
 
 
 def between_faces(points_nm: np.ndarray, faces: Faces) -> list[np.ndarray]:
     """The parts (K', 3) of a polyline that lie in the foil, cut where its segments meet a face.
 
-    A segment may cross each face once; vertices closer than SHORTEST_SEGMENT_NM to a cut are dropped. A closed
-    loop that is cut keeps no trace of where it began.
+    A segment may cross each face once (a step of `RoughFaces` may); vertices closer than SHORTEST_SEGMENT_NM to a cut are
+    dropped. A closed loop that is cut keeps no trace of where it began.
     """
+    if isinstance(faces, RoughFaces):
+        points_nm = _divided(points_nm, faces.finest_nm)
     with_cuts = _with_cuts(points_nm, _crossings(points_nm, faces))
     middles = (with_cuts[1:] + with_cuts[:-1]) / 2
-    entrance_nm, exit_nm = faces(middles[:, 0], middles[:, 1])
-    inside = (middles[:, 2] <= entrance_nm + FACE_TOLERANCE_NM) & (middles[:, 2] >= exit_nm - FACE_TOLERANCE_NM)
+    inside = _depth_nm(middles, faces) >= -FACE_TOLERANCE_NM
+    # A stretch that begins or ends well inside is inside, even where it grazes a rough face on its way to the cut.
+    deep = _depth_nm(with_cuts, faces) > 10 * FACE_TOLERANCE_NM
+    inside |= deep[1:] | deep[:-1]
     if inside[0] and inside[-1] and not inside.all() and np.array_equal(points_nm[0], points_nm[-1]):
         first = int(np.argmin(inside))
         with_cuts = np.concatenate([with_cuts[first:-1], with_cuts[: first + 1]])
         inside = np.roll(inside, -first)
     changes = np.flatnonzero(np.diff(np.concatenate([[False], inside, [False]]).astype(np.int8)))
     spaced = (_spaced(with_cuts[start : stop + 1]) for start, stop in zip(changes[::2], changes[1::2]))
-    return [piece for piece in spaced if piece is not None]
+    pieces = [piece for piece in spaced if piece is not None]
+    return [_undivided(piece) for piece in pieces] if isinstance(faces, RoughFaces) else pieces
 
 
 def in_window(points_nm: np.ndarray, half_window_nm: np.ndarray) -> list[np.ndarray]:
@@ -44,6 +63,27 @@ def in_window(points_nm: np.ndarray, half_window_nm: np.ndarray) -> list[np.ndar
     for axis, sign in itertools.product((0, 1), (1.0, -1.0)):
         pieces = [part for piece in pieces for part in _below(piece, sign * piece[:, axis] - half_window_nm[axis])]
     return pieces
+
+
+def _depth_nm(points_nm: np.ndarray, faces: Faces) -> np.ndarray:
+    """How far points (K, 3) lie from the nearer face, along the beam; < 0 outside the foil."""
+    entrance_nm, exit_nm = faces(points_nm[:, 0], points_nm[:, 1])
+    return np.minimum(entrance_nm - points_nm[:, 2], points_nm[:, 2] - exit_nm)
+
+
+def _divided(points_nm: np.ndarray, finest_nm: float) -> np.ndarray:
+    """The polyline with long segments divided evenly."""
+    parts = np.maximum(1, np.ceil(np.linalg.norm(np.diff(points_nm, axis=0), axis=1) / finest_nm)).astype(int)
+    pieces = [a + (b - a) * np.arange(n)[:, None] / n for a, b, n in zip(points_nm[:-1], points_nm[1:], parts)]
+    return np.concatenate([*pieces, points_nm[-1:]])
+
+
+def _undivided(points_nm: np.ndarray) -> np.ndarray:
+    """The polyline without the vertices that lie on straight stretches of it."""
+    steps = np.diff(points_nm, axis=0)
+    steps = steps / np.linalg.norm(steps, axis=1, keepdims=True)
+    turns = np.linalg.norm(np.cross(steps[:-1], steps[1:]), axis=1) > 1e-9
+    return points_nm[np.concatenate([[True], turns, [True]])]
 
 
 def _below(points_nm: np.ndarray, height_nm: np.ndarray) -> list[np.ndarray]:
@@ -95,9 +135,10 @@ def _crossings(points_nm: np.ndarray, faces: Faces) -> np.ndarray:
     low, high = np.zeros(len(face)), np.ones(len(face))
     at_low, at_high = before[crosses], after[crosses]
     each = np.arange(len(face))
-    # False position with the Illinois weight: one step where the face is plane, a few where it is bent.
-    for _ in range(_MOST_STEPS):
-        t = (low * at_high - high * at_low) / (at_high - at_low)
+    # False position with the Illinois weight: one step where the face is plane, a few where it is bent; then bisection,
+    # for faces as steep as those of a torn edge.
+    for step in range(_MOST_STEPS):
+        t = (low * at_high - high * at_low) / (at_high - at_low) if step < _STEPS_OF_FALSE_POSITION else (low + high) / 2
         p = start + t[:, None] * edge
         at_t = p[:, 2] - np.array(faces(p[:, 0], p[:, 1]))[face, each]
         if np.abs(at_t).max() < FACE_ACCURACY_NM:

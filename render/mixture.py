@@ -13,7 +13,7 @@ from functools import cache
 import numpy as np
 
 from physics.beam import BeamCondition, foil_normal_image, image_from_crystal
-from physics.clipping import Faces
+from physics.clipping import Faces, RoughFaces
 from physics.crystal import Crystal
 from physics.dislocation import Dislocation
 from physics.errors import InputError
@@ -41,6 +41,7 @@ STEEPEST_PLANE_DEG, FLATTEST_PLANE_DEG = 82.0, 9.0  # beyond the first a plane i
 NARROWEST_STRIP_PX = 40.0
 SHORTEST_LINE_PX = 8.0
 WAVE_MODES = 7
+FINEST_RELIEF_NM = 3.0
 OPEN_ANGLE_DEG = 30.0
 CROSSING_ANGLE_DEG = 20.0
 MOST_DRAWS = 200
@@ -96,7 +97,9 @@ def _faces(placed: FoilShape) -> Faces:
     def bent(x_nm: np.ndarray, y_nm: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return placed.crystal_faces_z_nm(x_nm, y_nm)
 
-    if placed.bent or not placed.foil.smooth:
+    if not placed.foil.smooth:
+        return RoughFaces(heights_nm=bent, finest_nm=FINEST_RELIEF_NM)
+    if placed.bent:
         return bent
     far_nm = 1000.0
     at = np.array(bent(np.array([0.0, far_nm, 0.0]), np.array([0.0, 0.0, far_nm])))

@@ -34,9 +34,11 @@ from render.conditions import (
 )
 from render.detector import Detector
 from render.draw import Fixed
+from render.draw_surroundings import draw_deposits, surrounded_foil
 from render.mixture import Specimen, draw_mixture
 from render.sample_config import FileScene, NetworkScene, SampleConfig
 from render.scene import Scene
+from render.surroundings_config import CLEAN, SurroundingsConfig
 
 DETECTOR_STREAM = 1
 MOST_CONDITIONS, MOST_CONDITIONS_FIXED_FIELD = 300, 20
@@ -73,13 +75,15 @@ def sample(config: SampleConfig | Mapping[str, Any], seed: int, index: int = 0) 
 def under_condition(scene: Scene, beam: BeamCondition) -> Scene:
     """The same specimen, a flat foil, under another diffraction condition: it is tilted with its lines and faults.
 
-    Raises InputError for a wedged or bent foil.
+    Raises InputError for a wedged, bent or rough foil, or one with an edge or a second grain.
     """
     foil = scene.foil
     require(not (foil.wedge_deg or foil.curvature_inv_um or foil.cross_curvature_inv_um), "beam.series",
             "look at a flat foil: the height maps of a bent or wedged one do not turn with the specimen yet",
             f"wedge_deg {foil.wedge_deg:.3g}, curvatures {foil.curvature_inv_um:.3g} and {foil.cross_curvature_inv_um:.3g} 1/um",
             "use foil=flat")  # fmt: skip
+    require(foil.smooth, "beam.series", "look at a foil without relief, openings or boundary: they do not turn with the specimen yet",
+            "some", "use surroundings=none")  # fmt: skip
     turn = image_from_crystal(scene.crystal, beam) @ image_from_crystal(scene.crystal, scene.beam).T
     lines = tuple(replace(line, points_nm=line.points_nm @ turn.T) for line in scene.dislocations)
     faults = tuple(replace(fault, outline_nm=fault.outline_nm @ turn.T) for fault in scene.faults)
@@ -87,18 +91,20 @@ def under_condition(scene: Scene, beam: BeamCondition) -> Scene:
 
 
 def _draw_scene(config: SampleConfig, rng: np.random.Generator) -> Scene:
+    # A generator of their own, so that other surroundings leave lines and beam as they are.
+    (around,) = rng.spawn(1)
     if not isinstance(config.scene, NetworkScene):
         crystal = Crystal.from_material(config.material.draw(rng))
-        parts = _draw_condition(config, crystal, rng)
-        return _scene(config, crystal, *parts, draw_mixture(config.scene, parts[-1], rng))
+        parts = _draw_condition(config, crystal, rng, around)
+        return _scene(config, crystal, *parts, draw_mixture(config.scene, parts[-1], rng), around)
     from render.network_view import draw_view, smallest_period_nm
 
     widest_nm = WIDEST_SHARE_OF_BOX * smallest_period_nm(config.scene)
     crystal = Crystal.from_material(_network_material(config, config.scene, rng))
     for attempt in range(MOST_CONDITIONS):
-        parts = _draw_condition(config, crystal, rng, widest_nm)
+        parts = _draw_condition(config, crystal, rng, around, widest_nm)
         try:
-            return _scene(config, crystal, *parts, draw_view(config.scene, parts[-1], rng))
+            return _scene(config, crystal, *parts, draw_view(config.scene, parts[-1], rng), around)
         except FieldTooWide:
             # A drawn pixel, thickness or tilt may not fit the box; a fixed field never will.
             if isinstance(config.pixel_nm, Fixed) and attempt + 1 >= MOST_CONDITIONS_FIXED_FIELD:
@@ -109,7 +115,8 @@ def _draw_scene(config: SampleConfig, rng: np.random.Generator) -> Scene:
 
 
 def _draw_condition(
-    config: SampleConfig, crystal: Crystal, rng: np.random.Generator, widest_nm: float = math.inf
+    config: SampleConfig, crystal: Crystal, rng: np.random.Generator, around: np.random.Generator,
+    widest_nm: float = math.inf,
 ) -> tuple[BeamCondition, Foil, Detector, Specimen]:
     beam = draw_beam(config.beam, crystal, rng)
     thickness_nm = draw_thickness_nm(config.foil, crystal, beam, rng)
@@ -117,19 +124,26 @@ def _draw_condition(
     if config.pixel_nm == Fixed(None):
         pixel_nm = min(pixel_nm, widest_nm / max(config.shape))
     foil = draw_foil(config.foil, crystal, beam, thickness_nm, max(field_nm(config.shape, pixel_nm)), rng)
+    foil = surrounded_foil(_surroundings(config), foil, crystal, beam, config.shape, pixel_nm, around)
     detector = draw_detector(config.detector, config.shape, pixel_nm, crystal, beam, rng)
     return beam, foil, detector, Specimen.of(crystal, foil, beam, config.shape, pixel_nm)
 
 
 def _scene(
     config: SampleConfig, crystal: Crystal, beam: BeamCondition, foil: Foil, detector: Detector, specimen: Specimen,
-    lines: tuple[Dislocation, ...],
+    lines: tuple[Dislocation, ...], around: np.random.Generator,
 ) -> Scene:  # fmt: skip
+    deposits = draw_deposits(_surroundings(config), lines, config.shape, specimen.pixel_nm, around)
     return Scene(
-        crystal=crystal, foil=foil, beam=beam, dislocations=lines, detector=detector, shape=config.shape,
+        crystal=crystal, foil=foil, beam=beam, dislocations=lines, deposits=deposits, detector=detector, shape=config.shape,
         pixel_nm=specimen.pixel_nm, visible_contrast=config.visible_contrast, slice_nm=config.slice_nm,
         core_nm=config.core_nm, foil_renderer=config.foil_renderer,
     )  # fmt: skip
+
+
+def _surroundings(config: SampleConfig) -> SurroundingsConfig:
+    """What is drawn around the lines: nothing where a specimen is tilted, since surroundings do not turn with it yet."""
+    return CLEAN if config.beam.series else config.surroundings
 
 
 def _network_material(config: SampleConfig, scene: NetworkScene, rng: np.random.Generator) -> str:

@@ -20,6 +20,7 @@ from physics.miller import plane_from_bravais
 from physics.slip import slip_systems
 from render.camera_config import DetectorConfig
 from render.draw import Distribution, Fixed, parse
+from render.surroundings_config import CLEAN, SurroundingsConfig
 
 Draw = Distribution
 # Keys of the same file that say how much to render and where to, not what.
@@ -318,6 +319,7 @@ class SampleConfig:
     foil: FoilConfig = field(default_factory=FoilConfig)
     beam: BeamConfig = field(default_factory=BeamConfig)
     detector: DetectorConfig = field(default_factory=DetectorConfig)
+    surroundings: SurroundingsConfig = field(default_factory=SurroundingsConfig)
     shape: tuple[int, int] = (512, 512)
     pixel_nm: Draw = _draw(None)
     line_width_px: Draw = _draw({"log_uniform": [2.5, 9]})
@@ -363,7 +365,11 @@ class SampleConfig:
             require(not extra, "material", "have only the key name", ", ".join(map(str, extra)))
             parts["material"] = values["material"]["name"]
         parts["scene"] = _scene(values.get("scene", {}))
-        for name, noun in (("foil", FoilConfig), ("beam", BeamConfig), ("detector", DetectorConfig)):
+        nouns = {"foil": FoilConfig, "beam": BeamConfig, "detector": DetectorConfig, "surroundings": SurroundingsConfig}
+        for name, noun in nouns.items():
+            if name == "surroundings" and name in values and values[name] is None:
+                parts[name] = CLEAN
+                continue
             parts[name] = _build(noun(), values.get(name, {}), name)
         return _build_with(cls, parts, "")
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from physics.errors import require
-from render.draw import Distribution, parse
+from render.draw import Distribution, Fixed, parse
 
 Draw = Distribution
 
@@ -18,7 +18,7 @@ def _draw(value: Any) -> Any:
 
 @dataclass(frozen=True, kw_only=True)
 class SurroundingsConfig:
-    """What `render.draw_surroundings` draws; the defaults are a clean foil. Lengths in px scale with the pixel.
+    """What `render.draw_surroundings` draws; `CLEAN` is a foil without any. Lengths in px scale with the pixel.
 
     `edge_share` and `hole_share` are the chances of a frame with a ragged edge or a hole, `boundary_share` that of a
     second grain. `deposits` counts hold for 512 x 512 px and scale with the area. `near_line_share` of the deposits lie
@@ -26,22 +26,22 @@ class SurroundingsConfig:
     sources' lines, which leave a slip trace at its lower side, `trace_held` lines deep at most.
     """
 
-    roughness_nm: Draw = _draw(0)
+    roughness_nm: Draw = _draw({"weighted": [[0, 2], [{"log_uniform": [0.2, 2]}, 3]]})
     correlation_px: Draw = _draw({"log_uniform": [20, 200]})
-    terrace_step_nm: Draw = _draw(0)
+    terrace_step_nm: Draw = _draw({"weighted": [[0, 5], [{"log_uniform": [0.5, 5]}, 1]]})
     terrace_period_px: Draw = _draw({"log_uniform": [40, 300]})
-    edge_share: Draw = _draw(0)
+    edge_share: Draw = _draw(0.1)
     edge_reach: Draw = _draw({"uniform": [0.02, 0.35]})
-    hole_share: Draw = _draw(0)
+    hole_share: Draw = _draw(0.04)
     hole_radius_px: Draw = _draw({"log_uniform": [20, 150]})
     taper_px: Draw = _draw({"log_uniform": [4, 120]})
-    boundary_share: Draw = _draw(0)
+    boundary_share: Draw = _draw(0.1)
     boundary_tilt_deg: Draw = _draw({"uniform": [20, 90]})
     second_s_xi: Draw = _draw({"weighted": [[{"normal": [0, 0.6]}, 1], [{"uniform": [1.5, 8]}, 2]]})
-    deposits: Draw = _draw(0)
+    deposits: Draw = _draw({"weighted": [[0, 1], [{"log_uniform": [3, 60]}, 3]]})
     deposit_radius_px: Draw = _draw({"log_uniform": [3.5, 11]})
     deposit_depth: Draw = _draw({"log_uniform": [0.06, 1.2]})
-    spots: Draw = _draw(0)
+    spots: Draw = _draw({"weighted": [[0, 3], [{"uniform": [0.5, 4]}, 1]]})
     spot_radius_px: Draw = _draw({"log_uniform": [20, 140]})
     near_line_share: Draw = _draw(0.15)
     film_depth_nm: Draw = _draw(None)
@@ -57,3 +57,9 @@ class SurroundingsConfig:
                 ok = isinstance(value, int | float) and not isinstance(value, bool) and low <= value <= high
                 rule = f"lie in [{low:g}, {high:g}]" if high < math.inf else "be a number >= 0" if low == 0 else "be a number"
                 require(ok, f"surroundings.{f.name}", rule, value)
+
+
+CLEAN = SurroundingsConfig(
+    roughness_nm=Fixed(0), terrace_step_nm=Fixed(0), edge_share=Fixed(0), hole_share=Fixed(0), boundary_share=Fixed(0),
+    deposits=Fixed(0), spots=Fixed(0), film_depth_nm=Fixed(None),
+)  # fmt: skip

@@ -136,7 +136,7 @@ def test_a_series_shows_one_specimen_under_several_reflections():
 
 def test_a_tilted_specimen_keeps_its_line_ends_on_its_faces():
     beam = {"zone_axis_uvw": [0, 0, 1], "g_hkl": [2, 0, 0], "s_inv_nm": 0.0}
-    scene = sample(config("pileup", material="al", beam=beam, foil=FLAT), 3)
+    scene = sample(config("pileup", material="al", beam=beam, foil=FLAT, surroundings=None), 3)
     other = under_condition(scene, type(scene.beam)(g_hkl=(2, 0, 0), zone_axis_uvw=(0, 0, 1), s_inv_nm=0.05))
     assert other.foil.normal_uvw is not None  # would raise before this line if an end lay inside the foil
 
@@ -281,3 +281,17 @@ def test_foils_of_real_networks_have_lines_inside(file, burgers_nm, material, sh
     specimen = Specimen.of(drawn.crystal, drawn.foil, drawn.beam, drawn.shape, drawn.pixel_nm)
     lengths_px = [specimen.length_in_field_nm(line.points_nm) / drawn.pixel_nm for line in drawn.dislocations]
     assert max(lengths_px) >= 20  # NetworkScene.shortest_px
+
+
+def test_surroundings_leave_lines_and_beam_as_they_are():
+    smooth = {"edge_share": 0, "boundary_share": 0, "roughness_nm": 0, "terrace_step_nm": 0, "hole_share": 0}
+    bare, full = (sample(config("pileup", surroundings=s), 3, 1) for s in (None, smooth | {"deposits": 200}))
+    assert [line.points_nm.tolist() for line in bare.dislocations] == [line.points_nm.tolist() for line in full.dislocations]
+    assert bare.beam == full.beam and not bare.deposits and full.deposits
+
+
+def test_rough_and_torn_foils_hold_their_lines():
+    """Lines cut at rough faces, ragged edges and boundaries end on them: a Scene refuses an open end inside."""
+    rough = {"roughness_nm": 2, "terrace_step_nm": 4, "edge_share": 1, "hole_share": 1, "boundary_share": 1, "taper_px": 4}
+    scenes = [sample(config("realistic", surroundings=rough), 5, index) for index in range(6)]
+    assert all(len(s.foil.openings) == 2 and s.foil.boundary is not None and s.dislocations for s in scenes)
