@@ -149,15 +149,23 @@ def test_right_handed_screw_analysed_by_ovito_has_b_along_its_line(tmp_path, str
     assert burgers_nm @ along_nm == pytest.approx(np.linalg.norm(burgers_nm) * np.linalg.norm(along_nm), rel=1e-3)
 
 
-def test_a_line_in_a_twin_is_taken_over_by_the_cluster_transition(tmp_path):
-    twin = rotation_about(np.array([1.0, 1.0, 1.0]) / 3**0.5, np.pi)  # the fcc twin across (111)
-    clusters = [(A_AL * TURN, 5000), (A_AL * TURN @ twin.T, 100)]
-    lines = [(twin @ [0.5, -0.5, 0.0], 2, SQUARE)]
-    # transition from cluster 1 to 2, counted from zero: local vectors of 1 into those of 2
-    text = ca_text(lines, LOOP_RING, clusters=clusters, transitions=[(0, 1, twin)])
-    net = read_ca(write(tmp_path, text))
-    assert net.burgers_nm[0] == pytest.approx(-0.1 * A_AL * np.array([0.5, -0.5, 0.0]), abs=1e-9)
-    with pytest.raises(InputError, match="dislocation 0 must lie in the crystal of cluster 1.*got cluster 2; analyse one grain"):
+# Orientations of the two halves of a twin in Al, and the transition between them, as OVITO 3.17 wrote them.
+TWIN = [np.array([[2.8637824, 0, -2.8637824], [1.6534055424, 3.3068110848, 1.6534055424], [2.3382685184, -2.3382685184, 2.3382685184]]),
+        np.array([[2.8637824, 0, 2.8637824], [1.6534055424, 3.3068110848, -1.6534055424], [-2.3382685184, 2.3382685184, 2.3382685184]])]  # fmt: skip
+TWIN_TRANSITION = np.array([[0.3333333504, 0.6666667008, -0.6666666496], [0.6666667008, 0.3333333504, 0.6666667008],
+                            [0.6666666496, -0.6666667008, -0.3333333504]])  # fmt: skip
+
+
+@pytest.mark.parametrize("home", [0, 1])
+def test_a_line_in_a_twin_is_taken_over_by_the_cluster_transition(tmp_path, home):
+    clusters = [(matrix, 5000 if k == home else 100) for k, matrix in enumerate(TWIN)]
+    wanted = np.array([0.5, -0.5, 0.0])
+    # The same vector in space, written in the frame of the other half.
+    local = np.linalg.solve(TWIN[1 - home], TWIN[home] @ wanted)
+    lines = [(local, 2 - home, SQUARE)]
+    net = read_ca(write(tmp_path, ca_text(lines, LOOP_RING, clusters=clusters, transitions=[(0, 1, TWIN_TRANSITION)])))
+    assert net.burgers_nm[0] == pytest.approx(-0.405 * wanted, abs=1e-6)  # a = 4.05 Angstrom
+    with pytest.raises(InputError, match=f"dislocation 0 must lie in the crystal of cluster {home + 1}.*analyse one grain"):
         read_ca(write(tmp_path, ca_text(lines, LOOP_RING, clusters=clusters)))
 
 

@@ -145,3 +145,15 @@ def test_a_partial_needs_the_fault_it_bounds():
     elsewhere = line(burgers_uvw=burgers, points_nm=loop + [5, 0, 0], plane_hkl=plane, kind="partial")
     with pytest.raises(InputError, match="be a lattice vector, or a partial"):
         Scene(**SMALL, dislocations=[elsewhere], faults=[fault])
+
+
+def test_planes_of_segments_survive_json():
+    points = [(-2e4, 0.0, 0.0), (-100.0, 3.0, 0.0), (2e4, 1.0, 0.0)]
+    planes = [(1, 1, 1), (1, 1, -1)]
+    scene = Scene(
+        crystal=AL, foil=Foil(thickness_nm=100), beam=BeamCondition(g_hkl=(1, 1, 1), zone_axis_uvw=(0, 1, -1)), shape=(32, 48),
+        dislocations=[Dislocation(burgers_uvw=(0.5, -0.5, 0.0), points_nm=points, segment_planes_hkl=planes)],
+    )  # fmt: skip
+    again = Scene.from_json(scene.to_json())
+    assert again.to_json() == scene.to_json() and again.dislocations[0].plane_hkl == (1, 1, -1)
+    assert np.array_equal(again.dislocations[0].segment_planes_hkl, planes)
