@@ -5,9 +5,10 @@ has its Burgers vector in the local lattice frame of a crystallite cluster, whos
 to space and holds rotation, lattice constant and mean strain. Local vectors are Cartesian: cubic in units of a;
 hexagonal with a || x, |a| = 1/sqrt(2) and c = 2/sqrt(3). Ends of lines are tied into nodes by circular lists.
 
-The sense of b is not in the file. Analysing an ideal right-handed screw, u = b theta / 2 pi, OVITO 3.17 writes b
-antiparallel to the order of the vertices, in bcc, fcc and hcp alike: the opposite of FS/RH (conventions.md). So b is
-reversed here; files of programs that write FS/RH are read with `flip_burgers=True`.
+The circuit sense is not in the file; older manuals do not give it, newer ones call it LH/SF. What counts was measured:
+analysing an ideal right-handed screw, u = b theta / 2 pi, OVITO 3.17 writes b antiparallel to the order of the vertices,
+in bcc, fcc and hcp alike, the opposite of FS/RH (conventions.md). So b is reversed here; files of programs that write
+FS/RH are read with `flip_burgers=True`.
 
 Axes: N nodes, A arms, D lines of the file, K vertices.
 """

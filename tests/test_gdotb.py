@@ -144,7 +144,7 @@ def test_rule_and_computed_contrast_disagree_only_where_the_rule_is_known_to_fai
     assert sum(found.values()) == 3 * 2 * sum(12 for _ in CASES)
     disagree = {key[:3]: n for key, n in found.items() if SEEN_BY_RULE[key[2]] != key[3]}
     near = {key: n for key, n in disagree.items() if key[0] != "far"}
-    # Cu 111: one b of each of the three other planes; Cu 220: none; Mg 101: 1/3[-1 2 -1 0] on (0001); Fe: 110 and 200, four.
+    # By the table: three of Cu 111, four of Fe 110, one of Mg 1 0 -1 1.
     assert near == {("level", "edge", "faint"): 8, ("inclined", "edge", "faint"): 8}
     far = {key: n for key, n in disagree.items() if key[0] == "far"}
     assert set(far) == {("far", "screw", "visible"), ("far", "edge", "visible"), ("far", "edge", "residual")}
