@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
+from physics.absorption import absorption_lengths_nm
 from physics.crystal import Crystal
 from physics.electron import wavelength_nm
 from physics.errors import require
@@ -22,6 +23,8 @@ from physics.scattering import extinction_distance_nm
 
 IMAGE_Z = np.array([0.0, 0.0, 1.0])
 NORMAL_TOLERANCE = 1e-6
+ABSORPTIONS = ("convention", "tds")
+CONVENTIONAL_RATIO = 10.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,9 +36,11 @@ class BeamCondition:
     `s_inv_nm` is the excitation error of g, > 0 when g lies inside the Ewald sphere. `image` is "bf" or "df".
     `xi_0_prime_over_xi_g`, `xi_g_prime_over_xi_g`: absorption lengths in units of the extinction distance
     (10: the usual convention, Hirsch et al. 1977; inf switches absorption off; JSON writes null for inf).
-    `xi_g_nm` overrides the computed extinction distance.
+    `absorption` "convention" takes those two ratios, "tds" computes both lengths from the Debye-Waller factor instead
+    (`physics.absorption`). `xi_g_nm` overrides the computed extinction distance.
 
-    Raises InputError for a voltage <= 0, g = 000, a zero zone axis, g outside the zone, or another image mode.
+    Raises InputError for a voltage <= 0, g = 000, a zero zone axis, g outside the zone, another image mode, or
+    xi_g' < xi_0', with which one of the two Bloch waves would grow on its way down.
     """
 
     g_hkl: tuple[int, int, int]
@@ -44,9 +49,10 @@ class BeamCondition:
     s_inv_nm: float = 0.0
     image: str = "bf"
     image_rotation_deg: float = 0.0
-    xi_0_prime_over_xi_g: float = 10.0
-    xi_g_prime_over_xi_g: float = 10.0
+    xi_0_prime_over_xi_g: float = CONVENTIONAL_RATIO
+    xi_g_prime_over_xi_g: float = CONVENTIONAL_RATIO
     xi_g_nm: float | None = None
+    absorption: str = "convention"
 
     def __post_init__(self) -> None:
         for name in ("g_hkl", "zone_axis_uvw"):
@@ -70,6 +76,14 @@ class BeamCondition:
             require(value >= 1, f"beam.{name}", "be >= 1", value)
             object.__setattr__(self, name, value)
         require(self.xi_g_nm is None or self.xi_g_nm > 0, "beam.xi_g_nm", "be > 0", self.xi_g_nm)
+        # At s = 0 the waves fall as exp(-2 pi t (1/xi_0' +- 1/xi_g')) (Hirsch et al. 1977, sec. 9.5).
+        require(self.xi_g_prime_over_xi_g >= self.xi_0_prime_over_xi_g, "beam.xi_g_prime_over_xi_g",
+                f"be >= xi_0_prime_over_xi_g = {self.xi_0_prime_over_xi_g:g} (or the well-transmitted wave grows)",
+                self.xi_g_prime_over_xi_g, "raise it, or lower xi_0_prime_over_xi_g")  # fmt: skip
+        require(self.absorption in ABSORPTIONS, "beam.absorption", 'be "convention" or "tds"', repr(self.absorption))
+        usual = self.xi_0_prime_over_xi_g == self.xi_g_prime_over_xi_g == CONVENTIONAL_RATIO
+        require(self.absorption == "convention" or usual, "beam.absorption",
+                'be "convention" where xi_0_prime_over_xi_g or xi_g_prime_over_xi_g is given', repr(self.absorption))  # fmt: skip
 
 
 def check_reflection(crystal: Crystal, beam: BeamCondition) -> None:
@@ -142,6 +156,14 @@ def xi_g_nm(crystal: Crystal, beam: BeamCondition) -> float:
     if beam.xi_g_nm is not None:
         return float(beam.xi_g_nm)
     return extinction_distance_nm(crystal, beam.g_hkl, beam.voltage_kV)
+
+
+def beam_absorption_nm(crystal: Crystal, beam: BeamCondition) -> tuple[float, float]:
+    """Absorption lengths (xi_0', xi_g') in nm: xi_g times the ratios given, or of thermal diffuse scattering."""
+    if beam.absorption == "tds":
+        return absorption_lengths_nm(crystal, beam.g_hkl, beam.voltage_kV)
+    xi_nm = xi_g_nm(crystal, beam)
+    return xi_nm * beam.xi_0_prime_over_xi_g, xi_nm * beam.xi_g_prime_over_xi_g
 
 
 def _tilt_rad(beam: BeamCondition, g_inv_nm: float) -> float:

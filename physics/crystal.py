@@ -27,7 +27,8 @@ class Crystal:
     `lattice_nm` (3, 3) has columns a, b, c of the conventional cell. `basis_positions` (S, 3) are fractional;
     `basis_compositions` gives each site's elements with their shares. `stiffness_GPa` (6, 6) is in Voigt order
     in the crystal frame. `debye_waller_nm2` holds B of each element; structure factors use it only when asked.
-    `slip_families` are the usual ones, the most usual first.
+    `slip_families` are the usual ones, the most usual first. `stacking_fault_mJ_m2` is the energy of the intrinsic fault,
+    of the basal fault I2 in hexagonal crystals, None where there is no such fault.
 
     Raises InputError for an unknown structure, a left-handed or flat cell, or a stiffness that is not stable.
     """
@@ -40,6 +41,7 @@ class Crystal:
     stiffness_GPa: np.ndarray
     debye_waller_nm2: tuple[tuple[str, float], ...] = ()
     slip_families: tuple[str, ...] = ()
+    stacking_fault_mJ_m2: float | None = None
 
     def __post_init__(self) -> None:
         require(self.structure in STRUCTURES, "crystal.structure", f"be one of {', '.join(STRUCTURES)}", self.structure)
@@ -152,4 +154,5 @@ def _crystal_of(name: str) -> Crystal:
         stiffness_GPa=material.stiffness_GPa(record),
         debye_waller_nm2=material.debye_waller_nm2(record),
         slip_families=tuple(record["slip_families"]),
+        stacking_fault_mJ_m2=material.stacking_fault_mJ_m2(record),
     )

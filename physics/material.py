@@ -1,19 +1,43 @@
 """Reading `physics/materials/<name>.json`: numbers with their sources, converted to the units used inside.
 
-A record holds `structure`, `lattice`, `basis`, `elastic_GPa`, `debye_waller_A2` and `slip_families`; each
-block of numbers carries `source`, or `"assumption": true` with a `note` where no source can be named.
+A record holds `structure`, `lattice`, `basis`, `elastic_GPa`, `debye_waller_A2`, `stacking_fault_mJ_m2`, `absorption`
+and `slip_families`; each block of numbers carries `source`, or `"assumption": true` with a `note` where no source can be
+named. `python -m physics.material [cu …] [assumptions]` lists them.
 """
 
 from __future__ import annotations
 
 import json
+import sys
+from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache
 from importlib.resources import files
 
 import numpy as np
 
+from physics.command import run_command
+from physics.errors import require
+
 NM2_PER_A2 = 0.01
+NUMBER_BLOCKS = ("lattice", "elastic_GPa", "debye_waller_A2", "stacking_fault_mJ_m2", "absorption")
+NOT_NUMBERS = ("source", "note", "assumption")
+USAGE = """\
+python -m physics.material [name …] [assumptions]
+
+Lists the numbers of the materials named, or of all, with their sources. assumptions: only those without a source.
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CitedNumbers:
+    """One block of numbers of a material, with its source, or the note that explains what was assumed."""
+
+    material: str
+    block: str
+    values: tuple[tuple[str, float | None], ...]
+    source: str
+    is_assumption: bool
 
 
 @cache
@@ -68,3 +92,42 @@ def debye_waller_nm2(record: dict) -> tuple[tuple[str, float], ...]:
     """Debye-Waller B of each element in nm^2 (the files hold the customary A^2)."""
     factors = record["debye_waller_A2"]["B"]
     return tuple(sorted((element, b_A2 * NM2_PER_A2) for element, b_A2 in factors.items()))
+
+
+def stacking_fault_mJ_m2(record: dict) -> float | None:
+    """Energy of the intrinsic fault, or of the basal I2 of hexagonal crystals; None where there is no stable one."""
+    block = record["stacking_fault_mJ_m2"]
+    energy = block.get("intrinsic", block.get("basal_I2"))
+    return None if energy is None else float(energy)
+
+
+def cited_numbers(name: str) -> tuple[CitedNumbers, ...]:
+    """All numbers of the material `name`, block by block."""
+    record = material_record(name)
+    return tuple(
+        CitedNumbers(
+            material=name, block=block, values=tuple(_flat({k: v for k, v in record[block].items() if k not in NOT_NUMBERS})),
+            source=record[block].get("source") or record[block]["note"], is_assumption=bool(record[block].get("assumption")),
+        )
+        for block in NUMBER_BLOCKS
+    )  # fmt: skip
+
+
+def _flat(block: dict) -> list[tuple[str, float | None]]:
+    return [pair for key, value in block.items()
+            for pair in (_flat({f"{key}.{k}": v for k, v in value.items()}) if isinstance(value, dict) else [(key, value)])]  # fmt: skip
+
+
+def _main(argv: list[str]) -> None:
+    names = [argument for argument in argv if argument != "assumptions"]
+    for name in names:
+        require(name in material_names(), "material", f"be one of {', '.join(material_names())}", repr(name))
+    for name in names or material_names():
+        for numbers in cited_numbers(name):
+            if numbers.is_assumption or "assumptions" not in argv:
+                values = ", ".join(f"{key} {'none' if value is None else f'{value:g}'}" for key, value in numbers.values)
+                print(f"{name}: {numbers.block}: {values}: {'ASSUMPTION: ' if numbers.is_assumption else ''}{numbers.source}")
+
+
+if __name__ == "__main__":
+    sys.exit(run_command(_main, USAGE))

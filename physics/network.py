@@ -25,7 +25,8 @@ class Network:
     """Nodes `nodes_nm` (N, 3) with `constraint` (N,) (0: free) and arms from node `start` (A,) to `end` (A,).
 
     `burgers_nm` (A, 3) belongs to the line sense start -> end; `plane_normal` (A, 3) is the declared glide plane's
-    normal or zero. The box `box_nm` (2, 3), low and high corner, is periodic.
+    normal or zero. The box `box_nm` (2, 3), low and high corner, repeats along the edges named in `periodic`. A box whose
+    edges are not the crystal's axes has them as the columns of `cell_nm` (3, 3), and `box_nm` two opposite corners.
 
     Raises InputError for arms toward nodes that are not there, a zero b, or a free node out of balance.
     """
@@ -37,6 +38,8 @@ class Network:
     burgers_nm: np.ndarray
     plane_normal: np.ndarray
     box_nm: np.ndarray
+    cell_nm: np.ndarray | None = None
+    periodic: tuple[bool, bool, bool] = (True, True, True)
 
     def __post_init__(self) -> None:
         for name, shape in (("nodes_nm", (None, 3)), ("burgers_nm", (None, 3)), ("plane_normal", (None, 3)), ("box_nm", (2, 3))):
@@ -45,7 +48,13 @@ class Network:
             array = np.array(getattr(self, name), dtype=np.int64)
             array.setflags(write=False)
             object.__setattr__(self, name, array)
-        require(bool((self.box_nm[1] > self.box_nm[0]).all()), "box_nm", "have high > low", self.box_nm.tolist())
+        if self.cell_nm is None:
+            require(bool((self.box_nm[1] > self.box_nm[0]).all()), "box_nm", "have high > low", self.box_nm.tolist())
+            object.__setattr__(self, "cell_nm", np.diag(self.box_nm[1] - self.box_nm[0]))
+        object.__setattr__(self, "cell_nm", frozen_array(self.cell_nm, (3, 3), "cell_nm"))
+        require(abs(float(np.linalg.det(self.cell_nm))) > 0, "cell_nm", "have a volume > 0", self.cell_nm.tolist())
+        closes = np.allclose(self.box_nm[0] + self.cell_nm.sum(axis=1), self.box_nm[1], rtol=0, atol=1e-6 * np.abs(self.cell_nm).max())
+        require(closes, "cell_nm", "lead from one corner of box_nm to the other", self.cell_nm.tolist())
         same = len(self.start) == len(self.end) == len(self.burgers_nm) == len(self.plane_normal)
         require(same, "start", "have as many entries as end, burgers_nm and plane_normal", len(self.start))
         require(len(self.constraint) == len(self.nodes_nm), "constraint", f"have {len(self.nodes_nm)} entries", len(self.constraint))
@@ -58,9 +67,11 @@ class Network:
         require(not len(out_of_balance) or out_of_balance[worst] <= BALANCE_TOLERANCE * max(np.abs(self.burgers_nm).max(initial=0), 1e-12),
                 f"node {worst}", "have sum b = 0 over its arms", f"|sum b| = {out_of_balance.max(initial=0):.3g} nm")  # fmt: skip
 
-    @property
-    def period_nm(self) -> np.ndarray:
-        return self.box_nm[1] - self.box_nm[0]
+    @cached_property
+    def smallest_period_nm(self) -> float:
+        """The least distance of two opposite faces of the box among those that repeat; inf where none does."""
+        distances_nm = 1 / np.linalg.norm(np.linalg.inv(self.cell_nm), axis=1)
+        return float(min((d for d, repeats in zip(distances_nm, self.periodic) if repeats), default=np.inf))
 
     @cached_property
     def arm_counts(self) -> np.ndarray:
@@ -81,8 +92,9 @@ class Network:
         return np.flatnonzero(self.arm_counts >= 3)
 
     def nearest_image(self, offset_nm: np.ndarray) -> np.ndarray:
-        """Difference vectors (..., 3) brought to their shortest periodic image along each axis."""
-        return offset_nm - self.period_nm * np.round(offset_nm / self.period_nm)
+        """Difference vectors (..., 3) brought to within half a box edge along each edge that repeats."""
+        steps = np.round(offset_nm @ np.linalg.inv(self.cell_nm).T)
+        return offset_nm - np.where(self.periodic, steps, 0.0) @ self.cell_nm.T
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -139,6 +151,6 @@ def _walk(
         require(change_nm <= BALANCE_TOLERANCE * np.abs(burgers_nm).max() * 10, f"node {at}", "keep b along its chain",
                 f"a change of {change_nm:.3g} nm")  # fmt: skip
     points_nm = np.array(points)
-    if at == node and np.abs(points_nm[-1] - points_nm[0]).max() < 1e-6 * network.period_nm.min():
+    if at == node and np.abs(points_nm[-1] - points_nm[0]).max() < 1e-6 * np.abs(network.cell_nm).max():
         points_nm[-1] = points_nm[0]
     return Chain(points_nm=points_nm, burgers_nm=burgers_nm, plane_normal=np.array(normals), end_nodes=(node, at))

@@ -18,14 +18,14 @@ PLANE_TOLERANCE_DEG = 1.0
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class LatticeChain:
-    """A chain in crystal coordinates: b as a lattice vector and the lattice plane that holds its longest part.
+    """A chain in crystal coordinates: b as a lattice vector, and the lattice plane of each segment.
 
-    `through_box`: it closes only through the periodic box, so that its images join end to end.
+    `segment_planes_hkl` (K - 1, 3) is (0, 0, 0) where the declared plane is none of low indices. `through_box`: it closes only through the periodic box, so that its images join end to end.
     """
 
     points_nm: np.ndarray
     burgers_uvw: np.ndarray
-    plane_hkl: tuple[int, int, int]
+    segment_planes_hkl: np.ndarray
     is_junction: bool
     through_box: bool
 
@@ -46,7 +46,7 @@ def lattice_chains(network: Network, crystal: Crystal) -> list[LatticeChain]:
         if key not in snapped:
             snapped[key] = snap_burgers(chain.burgers_nm, crystal)
         result.append(LatticeChain(
-            points_nm=chain.points_nm, burgers_uvw=snapped[key], plane_hkl=_plane_of_longest_part(chain, crystal, planes),
+            points_nm=chain.points_nm, burgers_uvw=snapped[key], segment_planes_hkl=_segment_planes(chain, crystal, planes),
             is_junction=float(np.linalg.norm(chain.burgers_nm)) > 1.05 * shortest_nm
             and min(network.arm_counts[list(chain.end_nodes)]) >= 3,
             through_box=chain.end_nodes[0] == chain.end_nodes[1] and network.arm_counts[chain.end_nodes[0]] == 2
@@ -75,18 +75,15 @@ def snap_burgers(burgers_nm: np.ndarray, crystal: Crystal) -> np.ndarray:
                      f"{BURGERS_TOLERANCE:.0%}, got [{shown}]; check material and burgers_nm")  # fmt: skip
 
 
-def _plane_of_longest_part(
-    chain: Chain, crystal: Crystal, known: dict[tuple[float, ...], tuple[int, int, int]]
-) -> tuple[int, int, int]:
-    """The declared plane that most of the chain's length has, (0, 0, 0) where it is none of low indices."""
-    lengths_nm = np.linalg.norm(np.diff(chain.points_nm, axis=0), axis=1)
-    by_plane: dict[tuple[int, int, int], float] = {}
-    for normal, length_nm in zip(chain.plane_normal, lengths_nm):
+def _segment_planes(chain: Chain, crystal: Crystal, known: dict[tuple[float, ...], tuple[int, int, int]]) -> np.ndarray:
+    """The lattice planes (K - 1, 3) that the arms of a chain declare."""
+    planes = []
+    for normal in chain.plane_normal:
         key = tuple(np.round(normal, 5))
         if key not in known:
             known[key] = snap_plane(normal, crystal)
-        by_plane[known[key]] = by_plane.get(known[key], 0.0) + float(length_nm)
-    return max(by_plane, key=lambda plane: by_plane[plane])
+        planes.append(known[key])
+    return np.array(planes, dtype=np.float64)
 
 
 def snap_plane(normal: np.ndarray, crystal: Crystal) -> tuple[int, int, int]:

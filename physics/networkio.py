@@ -47,6 +47,8 @@ def read_paradis(path: str | Path, burgers_nm: float) -> Network:
 def write_paradis(network: Network, path: str | Path, burgers_nm: float) -> None:
     """Write a network as a version 5 `.data` file, one domain; `read_paradis` gives it back."""
     require(burgers_nm > 0, "burgers_nm", "be > 0", burgers_nm)
+    require(bool(np.array_equal(network.cell_nm, np.diag(np.diag(network.cell_nm)))), "network.cell_nm", "lie along the crystal's axes",
+            network.cell_nm.tolist(), "the .data format knows no other box")  # fmt: skip
     arms_of: list[list[tuple[int, np.ndarray, np.ndarray]]] = [[] for _ in range(len(network.nodes_nm))]
     for k in range(len(network.start)):
         a, b = int(network.start[k]), int(network.end[k])

@@ -16,10 +16,12 @@ from physics.errors import InputError
 # family: (plane_hkl, burgers_uvw). Hirth & Lothe (1982), chapters 9-11; hexagonal: Yoo (1981), table I.
 FAMILY_MEMBERS = {
     "fcc_111_110": ((1, 1, 1), (0.5, -0.5, 0.0)),
+    "fcc_100_110": ((1, 0, 0), (0.0, 0.5, 0.5)),
     "bcc_110_111": ((1, -1, 0), (0.5, 0.5, 0.5)),
     "bcc_112_111": ((1, 1, -2), (0.5, 0.5, 0.5)),
     "bcc_123_111": ((1, 2, -3), (0.5, 0.5, 0.5)),
     "rocksalt_110_110": ((1, 1, 0), (0.5, -0.5, 0.0)),
+    "rocksalt_100_110": ((1, 0, 0), (0.0, 0.5, 0.5)),
     "hcp_basal_a": ((0, 0, 1), (1.0, 0.0, 0.0)),
     "hcp_prismatic_a": ((0, 1, 0), (1.0, 0.0, 0.0)),
     "hcp_pyramidal1_a": ((0, 1, 1), (1.0, 0.0, 0.0)),

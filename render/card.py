@@ -23,8 +23,8 @@ from render.shards import SCHEMA, Plan, file_sha256
 NOT_CONTENT = ("out", "workers", "scheduler")
 # Packages whose version can change the bytes of an image, and "source", the SHA-256 of this project's own code: a
 # dataset is finished with what it was begun with.
-BINDING_PACKAGES = ("gdotb", "numpy", "scipy", "numba", "pillow")
-BINDING = (*BINDING_PACKAGES, "source")
+BINDING_PACKAGES = ("gdotb", "numpy", "scipy", "numba", "xraydb", "pillow")
+FOIL_PACKAGES = {"bpy": ("bpy",)}  # that bind too where the configuration's foil_renderer is this
 SPLIT_FRACTION = 0.1
 SPLIT_STREAM = 0x73706C6974  # "split": a stream of its own, so that no image shares its numbers
 
@@ -84,7 +84,7 @@ def check_same(found: Mapping[str, Any], wanted: Mapping[str, Any], path: Path) 
             f"out must be a new path or the dataset of this configuration, got {path}, which holds another dataset"
             + (f" ({differing})" if differing else "")
         )
-    for name in BINDING:
+    for name in (*BINDING_PACKAGES, *FOIL_PACKAGES.get(str(wanted["config"].get("foil_renderer")), ()), "source"):
         before, now = found["versions"].get(name), wanted["versions"].get(name)
         require(before == now or found["state"] == "complete", "out", f"be finished with {name} {before}, which began it",
                 f"{name} {now}", "render into another path")  # fmt: skip

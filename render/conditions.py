@@ -15,6 +15,7 @@ from physics.crystal import Crystal
 from physics.errors import InputError, require
 from physics.foil import Foil
 from physics.miller import direction_from_bravais, plane_from_bravais
+from render.draw import Fixed
 from render.sample_config import BeamConfig, FoilConfig, SampleConfig
 
 # Zones that people tilt to, and the reflections strong enough for two-beam work.
@@ -43,8 +44,7 @@ def draw_beam(config: BeamConfig, crystal: Crystal, rng: np.random.Generator) ->
     options: dict[str, Any] = {
         "g_hkl": g_hkl, "zone_axis_uvw": zone, "voltage_kV": voltage_kV, "image": config.image.draw(rng),
         "image_rotation_deg": config.image_rotation_deg.draw(rng), "xi_g_nm": config.xi_g_nm.draw(rng),
-        "xi_0_prime_over_xi_g": config.xi_0_prime_over_xi_g.draw(rng),
-        "xi_g_prime_over_xi_g": config.xi_g_prime_over_xi_g.draw(rng),
+        **_draw_absorption(config, rng),
     }  # fmt: skip
     s_inv_nm, n, s_xi = config.s_inv_nm.draw(rng), config.n.draw(rng), config.s_xi.draw(rng)
     if s_inv_nm is None and n is not None:
@@ -52,6 +52,20 @@ def draw_beam(config: BeamConfig, crystal: Crystal, rng: np.random.Generator) ->
     if s_inv_nm is None:
         s_inv_nm = s_xi / xi_g_nm(crystal, BeamCondition(**options))
     return BeamCondition(**options, s_inv_nm=float(s_inv_nm))
+
+
+def _draw_absorption(config: BeamConfig, rng: np.random.Generator) -> dict[str, Any]:
+    """The absorption; of two ratios drawn, xi_g' is not let below xi_0' (see BeamCondition)."""
+    names = ("xi_0_prime_over_xi_g", "xi_g_prime_over_xi_g")
+    zero, g = (getattr(config, name).draw(rng) for name in names)
+    absorption = config.absorption.draw(rng)
+    if absorption == "tds":
+        return {"absorption": absorption}
+    drawn = not (isinstance(config.xi_0_prime_over_xi_g, Fixed) and isinstance(config.xi_g_prime_over_xi_g, Fixed))
+    # null (no absorption) stays null; where both ratios are fixed BeamCondition judges them.
+    if drawn and zero is not None and g is not None:
+        g = max(zero, g)
+    return {"absorption": absorption, **dict(zip(names, (zero, g)))}
 
 
 def condition_of_series(entry: Any, crystal: Crystal, beam: BeamCondition, where: str) -> BeamCondition:

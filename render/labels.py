@@ -98,7 +98,7 @@ def _label(line: Dislocation, points_nm: np.ndarray, scene: Scene, specimen: Spe
         depth_nm=(entrance_nm - points_nm[:, 2]).astype(np.float32),
         core_px=points_px.copy(),
         burgers_uvw=tuple(float(u) for u in line.burgers_uvw),
-        plane_hkl=line.plane_hkl,
+        plane_hkl=line.plane_of_part(points_nm),
         g_dot_b=float(np.dot(scene.beam.g_hkl, line.burgers_uvw)),
         visible=np.abs(contrast) >= scene.visible_contrast,
         kind=line.kind,

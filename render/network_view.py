@@ -16,6 +16,7 @@ from physics.network import Network
 from physics.network_cut import check_view, cut
 from physics.network_lattice import LatticeChain, lattice_chains
 from physics.networkio import read_paradis
+from physics.networkio_ca import read_ca
 from render.mixture import Specimen
 from render.sample_config import NetworkScene
 
@@ -38,12 +39,12 @@ def draw_view(config: NetworkScene, specimen: Specimen, rng: np.random.Generator
 
     Raises FieldTooWide for a field wider than the box, and InputError when `most_views` places show too little.
     """
-    read = _read_for(str(config.file), float(config.burgers_nm), specimen.crystal)
+    read = _read_for(config, specimen.crystal)
     half_nm = np.array([*specimen.half_field_nm, _half_height_nm(specimen)])
     check_view(read.network, specimen.image_from_crystal, half_nm, specimen.faces)
     box_nm = read.network.box_nm
     for _ in range(config.most_views):
-        origin_nm = rng.uniform(box_nm[0], box_nm[1])
+        origin_nm = box_nm[0] + read.network.cell_nm @ rng.uniform(size=3)
         if not _anything_near(read, specimen, origin_nm, half_nm):
             continue
         lines = cut(list(read.lines), read.network, origin_nm=origin_nm, image_from_crystal=specimen.image_from_crystal,
@@ -59,9 +60,8 @@ def draw_view(config: NetworkScene, specimen: Specimen, rng: np.random.Generator
 
 
 def smallest_period_nm(config: NetworkScene) -> float:
-    """The shortest edge of the network's periodic box."""
-    file = str(config.file)
-    return float(_read_network(file, _stamp(file), float(config.burgers_nm)).period_nm.min())
+    """The shortest distance after which the network's box repeats."""
+    return _network_of(config).smallest_period_nm
 
 
 def materials_that_fit(config: NetworkScene, names: tuple[str, ...]) -> tuple[str, ...]:
@@ -69,18 +69,26 @@ def materials_that_fit(config: NetworkScene, names: tuple[str, ...]) -> tuple[st
 
     def fits(name: str) -> bool:
         try:
-            _read_for(str(config.file), float(config.burgers_nm), Crystal.from_material(name))
+            _read_for(config, Crystal.from_material(name))
         except InputError:
             return False
         return True
 
-    network = _read_network(str(config.file), _stamp(str(config.file)), float(config.burgers_nm))
-    require(len(network.start) > 0, "scene.file", "hold dislocations", "none")
+    require(len(_network_of(config).start) > 0, "scene.file", "hold dislocations", "none")
     return tuple(name for name in names if fits(name))
 
 
-def _read_for(file: str, burgers_nm: float, crystal: Crystal) -> ReadNetwork:
-    return _in_crystal(file, _stamp(file), burgers_nm, crystal)
+def _source(config: NetworkScene) -> tuple[str, int, float | None, bool]:
+    file = str(config.file)
+    return file, _stamp(file), None if config.burgers_nm is None else float(config.burgers_nm), config.flip_burgers
+
+
+def _network_of(config: NetworkScene) -> Network:
+    return _read_network(*_source(config))
+
+
+def _read_for(config: NetworkScene, crystal: Crystal) -> ReadNetwork:
+    return _in_crystal(*_source(config), crystal)
 
 
 def _stamp(file: str) -> int:
@@ -92,13 +100,14 @@ def _stamp(file: str) -> int:
 
 
 @lru_cache(maxsize=4)
-def _read_network(file: str, stamp: int, burgers_nm: float) -> Network:
-    return read_paradis(file, burgers_nm)
+def _read_network(file: str, stamp: int, burgers_nm: float | None, flip_burgers: bool) -> Network:
+    """The format goes by the ending, as in NetworkScene: the unit of length is asked for where a file has none."""
+    return read_ca(file, flip_burgers=flip_burgers) if burgers_nm is None else read_paradis(file, burgers_nm)
 
 
 @lru_cache(maxsize=4)
-def _in_crystal(file: str, stamp: int, burgers_nm: float, crystal: Crystal) -> ReadNetwork:
-    network = _read_network(file, stamp, burgers_nm)
+def _in_crystal(file: str, stamp: int, burgers_nm: float | None, flip_burgers: bool, crystal: Crystal) -> ReadNetwork:
+    network = _read_network(file, stamp, burgers_nm, flip_burgers)
     try:
         lines = lattice_chains(network, crystal)
     except InputError as error:

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+from physics.beam import ABSORPTIONS
 from physics.crystal import Crystal
 from physics.errors import InputError, require
 from physics.miller import plane_from_bravais
@@ -181,7 +182,8 @@ class Mixture:
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkScene:
-    """Foils cut from a ParaDiS or ExaDiS `.data` file whose unit of length is `burgers_nm`.
+    """Foils cut from a ParaDiS or ExaDiS `.data` file whose unit of length is `burgers_nm`, or from a `.ca` file of
+    OVITO's dislocation analysis, which has its own and whose b `flip_burgers` reverses (see physics.networkio_ca).
 
     Views are drawn at random (origin in the box; the orientation is the beam's) until `min_lines` lines of at least
     `shortest_px` run through the field, `most_views` times at most. `margin_fraction`: how far beyond the field
@@ -191,18 +193,24 @@ class NetworkScene:
     kind: str = "network"
     file: str | None = None
     burgers_nm: float | None = None
+    flip_burgers: bool = False
     min_lines: int = 1
     shortest_px: float = 20.0
     most_views: int = 2000
     margin_fraction: float = 0.25
 
     def __post_init__(self) -> None:
-        require(bool(self.file), "scene.file", "name a ParaDiS or ExaDiS .data file", "nothing", "write scene.file=…")
+        require(bool(self.file), "scene.file", "name a ParaDiS or ExaDiS .data file, or a .ca file", "nothing", "write scene.file=…")
         require(os.path.isfile(str(self.file)), "scene.file", "be a file that exists", self.file)
-        require(self.burgers_nm is not None, "scene.burgers_nm", "be given", "nothing",
-                "it is the file's unit of length (burgMag) in nm, which the .data file does not hold")  # fmt: skip
-        ok = _is_number(self.burgers_nm) and 0.01 <= self.burgers_nm <= 10
-        require(ok, "scene.burgers_nm", "lie in [0.01, 10]", self.burgers_nm)
+        require(isinstance(self.flip_burgers, bool), "scene.flip_burgers", "be true or false", self.flip_burgers)
+        if str(self.file).lower().endswith(".ca"):
+            require(self.burgers_nm is None, "scene.burgers_nm", "be left out for a .ca file, which is in Angstrom", self.burgers_nm)
+        else:
+            require(self.burgers_nm is not None, "scene.burgers_nm", "be given", "nothing",
+                    "it is the file's unit of length (burgMag) in nm, which the .data file does not hold")  # fmt: skip
+            ok = _is_number(self.burgers_nm) and 0.01 <= self.burgers_nm <= 10
+            require(ok, "scene.burgers_nm", "lie in [0.01, 10]", self.burgers_nm)
+            require(not self.flip_burgers, "scene.flip_burgers", "be false for a .data file, whose sense of b is known", True)
         _limits("scene.min_lines", self.min_lines, 1, 1000)
         _limits("scene.shortest_px", self.shortest_px, 0, 16384)
         _limits("scene.most_views", self.most_views, 1, 10**6)
@@ -263,6 +271,9 @@ class BeamConfig:
     `series` lists further conditions for the same specimen: a reflection [h, k, l], or a mapping with any of g_hkl,
     zone_axis_uvw, s_inv_nm, n, image, image_rotation_deg. Image i then shows specimen i // len(series) under
     condition i % len(series).
+
+    Of the two absorption ratios, drawn independently, that of g is raised to that of 0 where it falls below;
+    `absorption` "tds" computes both lengths from the material's Debye-Waller factor and uses neither ratio.
     """
 
     voltage_kV: Draw = _draw({"weighted": [[200, 3], [300, 2], [120, 1]]})
@@ -275,6 +286,7 @@ class BeamConfig:
     image_rotation_deg: Draw = _draw({"uniform": [0, 360]})
     xi_0_prime_over_xi_g: Draw = _draw({"log_uniform": [7, 25]})
     xi_g_prime_over_xi_g: Draw = _draw({"log_uniform": [10, 30]})
+    absorption: Draw = _draw("convention")
     xi_g_nm: Draw = _draw(None)
     series: tuple[Any, ...] = ()
 
@@ -293,6 +305,8 @@ class BeamConfig:
                 require(value is None or _is_number(value), f"beam.{name}", "be a number or null", value)
         for value in self.image.values():
             require(value in ("bf", "df"), "beam.image", 'be "bf" or "df"', value)
+        for value in self.absorption.values():
+            require(value in ABSORPTIONS, "beam.absorption", 'be "convention" or "tds"', value)
         known = ("g_hkl", "zone_axis_uvw", "s_inv_nm", "n", "image", "image_rotation_deg")
         for i, entry in enumerate(self.series):
             if isinstance(entry, Mapping):

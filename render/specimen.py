@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from physics.beam import foil_normal_image, g_image_inv_nm, image_from_crystal, xi_g_nm
+from physics.beam import beam_absorption_nm, foil_normal_image, g_image_inv_nm, image_from_crystal, xi_g_nm
 from physics.contrast.two_beam import TwoBeam
 from physics.frames import column_positions_nm, field_nm
 from physics.polygon import polygon_covers
@@ -31,14 +31,14 @@ class Specimen:
 
     @classmethod
     def of(cls, scene: Scene) -> Specimen:
-        xi = xi_g_nm(scene.crystal, scene.beam)
+        xi_0_prime_nm, xi_g_prime_nm = beam_absorption_nm(scene.crystal, scene.beam)
         return cls(
             image_from_crystal=image_from_crystal(scene.crystal, scene.beam),
             g_image_inv_nm=g_image_inv_nm(scene.crystal, scene.beam),
             two_beam=TwoBeam(
-                xi_g_nm=xi,
-                xi_g_prime_nm=xi * scene.beam.xi_g_prime_over_xi_g,
-                xi_0_prime_nm=xi * scene.beam.xi_0_prime_over_xi_g,
+                xi_g_nm=xi_g_nm(scene.crystal, scene.beam),
+                xi_g_prime_nm=xi_g_prime_nm,
+                xi_0_prime_nm=xi_0_prime_nm,
             ),
             foil=scene_foil_maps(scene),
             foil_shape=FoilShape(foil=scene.foil, normal_image=foil_normal_image(scene.crystal, scene.beam, scene.foil)),

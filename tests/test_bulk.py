@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from physics.errors import InputError
+from render import card
 from render.bulk import render_dataset
 from render.config import compose
 from render.sample import SampleConfig, sample
@@ -214,3 +215,16 @@ def test_the_file_of_a_scene_counts_by_its_content(tmp_path):
     (tmp_path / "b" / "scene.json").write_text(scene.replace(visible_contrast=0.5).to_json())
     with pytest.raises(InputError, match="which holds another dataset"):
         of("b")
+
+
+@pytest.mark.parametrize(("renderer", "package", "binds"), [
+    ("numpy", "xraydb", True), ("bpy", "xraydb", True), ("bpy", "bpy", True), ("numpy", "bpy", False), ("bpy", "zarr", False),
+])  # fmt: skip
+def test_packages_that_make_the_bytes_bind_a_dataset_that_is_not_finished(tmp_path, renderer, package, binds):
+    begun = {"config_sha256": "x", "config": {"foil_renderer": renderer}, "versions": card.versions(), "state": "rendering"}
+    now = begun | {"versions": card.versions() | {package: "0.0.1"}}
+    card.check_same(begun, begun, tmp_path)
+    if not binds:
+        return card.check_same(begun, now, tmp_path)
+    with pytest.raises(InputError, match=f"out must be finished with {package} .*which began it, got {package} 0.0.1"):
+        card.check_same(begun, now, tmp_path)

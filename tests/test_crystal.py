@@ -2,6 +2,9 @@
 
 import itertools
 import pickle
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,25 +14,52 @@ from hypothesis import strategies as st
 from physics.crystal import Crystal
 from physics.elasticity import hill_average
 from physics.errors import InputError
-from physics.material import material_names, material_record
+from physics.material import cited_numbers, material_names, material_record
 
 NAMES = material_names()
 INDEX = st.integers(-6, 6)
 
 
 def test_materials_asked_for_are_there():
-    asked = "al cu ni ag au fe_gamma fe_alpha w ta mo ti mg be si ge".split()
+    asked = "al cu ni ag au pt fe_gamma twip cocrfemnni fe_alpha w mo ta nb v cr mg ti zr zn be si ge gaas mgo".split()
     assert set(asked) <= set(NAMES)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_number_of_a_material_has_a_source_or_says_it_is_an_assumption(name):
     record = material_record(name)
-    for block in ("lattice", "elastic_GPa", "debye_waller_A2"):
+    for block in ("lattice", "elastic_GPa", "debye_waller_A2", "stacking_fault_mJ_m2", "absorption"):
+        if block == "stacking_fault_mJ_m2" and Crystal.from_material(name).stacking_fault_mJ_m2 is None:
+            assert record[block]["note"]  # why there is none
+            continue
         assert record[block].get("source") or (record[block].get("assumption") is True and record[block].get("note"))
     assert record["basis_source"] and record["slip_source"]
     elements = {e for site in Crystal.from_material(name).basis_compositions for e, _ in site}
     assert set(record["debye_waller_A2"]["B"]) == elements
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_stacking_faults_exist_where_dislocations_dissociate(name):
+    crystal = Crystal.from_material(name)
+    if crystal.structure in ("bcc", "rocksalt"):
+        assert crystal.stacking_fault_mJ_m2 is None
+    else:
+        assert 10 < crystal.stacking_fault_mJ_m2 < 500
+
+
+def test_the_command_lists_every_number_and_the_assumptions_alone():
+    def run(*arguments):
+        command = [sys.executable, "-m", "physics.material", *arguments]
+        return subprocess.run(command, cwd=Path(__file__).parents[1], capture_output=True, text=True, timeout=60)
+
+    everything, assumed = run().stdout.splitlines(), run("assumptions").stdout.splitlines()
+    assert len(everything) == 5 * len(NAMES) and set(assumed) < set(everything)
+    assert [line for line in everything if "ASSUMPTION" in line] == assumed
+    expected = {(n, c.block) for n in NAMES for c in cited_numbers(n) if material_record(n)[c.block].get("assumption")}
+    assert {tuple(line.split(": ")[:2]) for line in assumed} == expected
+    assert "cu: stacking_fault_mJ_m2: intrinsic 41: Cockayne" in run("cu").stdout
+    wrong = run("unobtainium")
+    assert wrong.returncode == 2 and wrong.stderr.startswith("error: material must be one of") and wrong.stderr.count("\n") == 1
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from physics.crystal import Crystal
+from physics.dislocation import Dislocation
 from physics.errors import InputError
+from physics.frames import rotation_from_axes
 from physics.junction import open_ends
 from physics.network import Network, chains
 from physics.network_cut import FieldTooWide, cut
@@ -139,6 +142,59 @@ def test_a_view_that_repeats_the_box_along_a_diagonal_is_refused():
         cut([], net, origin_nm=np.zeros(3), **(VIEW | narrow | {"half_extent_nm": np.array([72.0, 72.0, 25.0])}))
 
 
+def bent_line():
+    """A line of 1/2[1 -1 0], the b of two planes, on (1 1 1) for its first 70 nm and on (1 1 -1) for the other 130."""
+    b, box = (0.5, -0.5, 0), np.array([[-100.0] * 3, [100.0] * 3])
+    along = np.array([1.0, -1.0, 0.0]) / 2**0.5
+    nodes = [(-100 + 20 * i) * along * 2**0.5 for i in range(10)]
+    net = network(nodes, [(i, (i + 1) % 10, b) for i in range(10)], box_nm=box)
+    planes = np.where(np.arange(10)[:, None] < 4, [1.0, 1.0, 1.0], [1.0, 1.0, -1.0])
+    return replace(net, plane_normal=planes)
+
+
+def test_a_chain_of_several_planes_keeps_one_for_each_segment_through_the_cut():
+    net = bent_line()
+    turn = rotation_from_axes(np.array([1.0, -1.0, 0.0]), np.array([0.0, 0.0, 1.0]))
+    view = VIEW | {"image_from_crystal": turn, "half_extent_nm": np.array([60.0, 30.0, 25.0])}
+    (line,) = cut(lattice_chains(net, Crystal.from_material("al")), net, origin_nm=np.zeros(3), **view)
+    middles = (line.points_nm[1:, 0] + line.points_nm[:-1, 0]) / 2
+    # plane changes at node 4, at (-100 + 80) sqrt 2 nm; the view is cut at -70 and 70 nm
+    expected = np.where(middles[:, None] < -20 * 2**0.5, [1, 1, 1], [1, 1, -1])
+    assert np.array_equal(line.segment_planes_hkl, expected)
+    assert line.plane_hkl == (1, 1, -1)  # 98.3 of 140 nm
+    assert line.points_nm[0, 0] == pytest.approx(-70) and line.points_nm[-1, 0] == pytest.approx(70)
+    backward = line.reversed()
+    assert np.array_equal(backward.segment_planes_hkl, expected[::-1]) and backward.plane_hkl == line.plane_hkl
+
+
+def test_a_piece_has_the_plane_of_its_own_longest_part():
+    net = bent_line()
+    turn = rotation_from_axes(np.array([1.0, -1.0, 0.0]), np.array([0.0, 0.0, 1.0]))
+    view = VIEW | {"image_from_crystal": turn, "half_extent_nm": np.array([30.0, 30.0, 25.0])}
+    lines = lattice_chains(net, Crystal.from_material("al"))
+    (line,) = cut(lines, net, origin_nm=np.array([-60.0, 60.0, 0.0]), **view)  # -84.9 nm along the line
+    assert line.plane_hkl == (1, 1, 1) and line.segment_planes_hkl is None  # all of one plane
+    (line,) = cut(lines, net, origin_nm=np.array([-30.0, 30.0, 0.0]), **view)  # the change 14.1 nm ahead
+    assert line.plane_hkl == (1, 1, 1) and len({tuple(p) for p in line.segment_planes_hkl}) == 2
+    ahead = line.points_nm[line.points_nm[:, 0] > 14.0]
+    assert line.plane_of_part(ahead) == (1, 1, -1)
+
+
+def test_planes_of_segments_that_contradict_the_line_are_refused():
+    points = [[0, 0, 0], [10, 0, 0], [30, 0, 0]]
+    planes = [(1, 1, 1), (1, 1, -1)]
+    line = Dislocation(burgers_uvw=(0.5, -0.5, 0), points_nm=points, segment_planes_hkl=planes)
+    assert line.plane_hkl == (1, 1, -1)
+    for changes, message in (
+        ({"plane_hkl": (1, 1, 1)}, r"plane_hkl must be that of the longest part, \[1, 1, -1\]"),
+        ({"segment_planes_hkl": [(1, 1, 1)]}, "segment_planes_hkl must"),
+        ({"segment_planes_hkl": [(1, 1, 1), (0.5, 1, 1)]}, "segment_planes_hkl must be three integers"),
+        ({"glissile": True}, "glissile must be false for a line on several planes"),
+    ):
+        with pytest.raises(InputError, match=message):
+            replace(line, **({"plane_hkl": (0, 0, 0)} | changes))
+
+
 REAL = Path(os.environ.get("GDOTB_REAL_DATA", "")) / "ddd"
 # file, burgMag in nm, material, nodes, segments, junctions: ORIGIN.md beside the files
 REAL_NETWORKS = [
@@ -159,3 +215,17 @@ def test_real_networks_are_balanced_and_keep_b_along_chains(file, burgers_nm, ma
     assert net.imbalance_nm.max() / burgers_nm <= 4.01e-11  # ORIGIN.md: 4e-11
     lines = lattice_chains(net, Crystal.from_material(material))
     assert sum(len(line.points_nm) - 1 for line in lines) == segments
+    assert all(len(line.segment_planes_hkl) == len(line.points_nm) - 1 for line in lines)
+
+
+@pytest.mark.skipif("GDOTB_REAL_DATA" not in os.environ, reason="GDOTB_REAL_DATA names no folder")
+def test_many_chains_of_a_real_network_use_several_planes_and_keep_them_in_a_view():
+    net = read_paradis(REAL / "ParaDiS/rs1417.data", 0.2856867)
+    lines = lattice_chains(net, Crystal.from_material("ta"))
+    several = [line for line in lines if len({tuple(p) for p in line.segment_planes_hkl}) > 1]
+    assert 0.35 < len(several) / len(lines) < 0.5  # ORIGIN.md: 43 % of its chains
+    view = {"image_from_crystal": np.eye(3), "half_extent_nm": np.array([100.0, 100.0, 50.0]), "margin_nm": 20.0,
+            "faces": lambda x, y: (np.full_like(x, 50.0), np.full_like(x, -50.0))}  # fmt: skip
+    shown = cut(lines, net, origin_nm=net.box_nm.mean(axis=0), **view)
+    mixed = [line for line in shown if line.segment_planes_hkl is not None]
+    assert mixed and all(len(line.segment_planes_hkl) == len(line.points_nm) - 1 for line in mixed)

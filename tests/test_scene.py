@@ -50,7 +50,8 @@ def test_scene_survives_json(points, thickness, s, dose, seed, absorption):
     inside_out = [(-2e4, 0.0, 0.0), *points, (2e4, 1.0, 0.0)]
     scene = Scene(
         crystal=AL, foil=Foil(thickness_nm=thickness, wedge_deg=1.5), shape=(32, 48), pixel_nm=0.7,
-        beam=BeamCondition(g_hkl=(1, 1, 1), zone_axis_uvw=(0, 1, -1), s_inv_nm=s, xi_0_prime_over_xi_g=absorption),
+        beam=BeamCondition(g_hkl=(1, 1, 1), zone_axis_uvw=(0, 1, -1), s_inv_nm=s, xi_0_prime_over_xi_g=absorption,
+                           xi_g_prime_over_xi_g=2 * absorption),
         dislocations=[line(points_nm=inside_out, kind="random")],
         detector=Detector(dose_e_per_px=dose, noise_seed=seed, illumination_sigma_field=0.4),
     )  # fmt: skip
@@ -144,3 +145,15 @@ def test_a_partial_needs_the_fault_it_bounds():
     elsewhere = line(burgers_uvw=burgers, points_nm=loop + [5, 0, 0], plane_hkl=plane, kind="partial")
     with pytest.raises(InputError, match="be a lattice vector, or a partial"):
         Scene(**SMALL, dislocations=[elsewhere], faults=[fault])
+
+
+def test_planes_of_segments_survive_json():
+    points = [(-2e4, 0.0, 0.0), (-100.0, 3.0, 0.0), (2e4, 1.0, 0.0)]
+    planes = [(1, 1, 1), (1, 1, -1)]
+    scene = Scene(
+        crystal=AL, foil=Foil(thickness_nm=100), beam=BeamCondition(g_hkl=(1, 1, 1), zone_axis_uvw=(0, 1, -1)), shape=(32, 48),
+        dislocations=[Dislocation(burgers_uvw=(0.5, -0.5, 0.0), points_nm=points, segment_planes_hkl=planes)],
+    )  # fmt: skip
+    again = Scene.from_json(scene.to_json())
+    assert again.to_json() == scene.to_json() and again.dislocations[0].plane_hkl == (1, 1, -1)
+    assert np.array_equal(again.dislocations[0].segment_planes_hkl, planes)

@@ -13,6 +13,7 @@ from physics.slip import families_of, slip_systems
 COUNTS = [
     ("al", "fcc_111_110", 12), ("si", "fcc_111_110", 12), ("gaas", "fcc_111_110", 12),
     ("w", "bcc_110_111", 12), ("w", "bcc_112_111", 12), ("w", "bcc_123_111", 24), ("mgo", "rocksalt_110_110", 6),
+    ("mgo", "rocksalt_100_110", 6), ("al", "fcc_100_110", 6),
     ("ti", "hcp_basal_a", 3), ("ti", "hcp_prismatic_a", 3), ("ti", "hcp_pyramidal1_a", 6),
     ("ti", "hcp_pyramidal1_ca", 12), ("ti", "hcp_pyramidal2_ca", 6),
 ]  # fmt: skip
