@@ -24,7 +24,7 @@ from physics.gpu.segment_field import segment_rows
 from physics.gpu.two_beam import entering, pass_matrices, pass_slices, slice_matrix
 
 # What the far field of one segment may err by, as a fraction of 1/xi_g.
-FIELD_TOLERANCE = 3e-5
+FIELD_TOLERANCE = 1.5e-5
 # Bytes a Gauss point takes at the peak, in units of its number's.
 VALUES_A_POINT = 12
 
