@@ -241,6 +241,82 @@ def test_physics_is_imported_without_torch():
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
+def scene(**changes):
+    from physics.beam import BeamCondition, image_from_crystal
+    from physics.crystal import Crystal
+    from physics.dislocation import Dislocation
+    from physics.fault import StackingFault
+    from physics.foil import Foil
+    from render.scene import Scene
+
+    line = Dislocation(burgers_uvw=[0.5, 0.5, 0], points_nm=[[-20, -3, -18], [1, 4, 2], [22, 0, 17]])
+    crystal, beam = Crystal.from_material("al"), BeamCondition(g_hkl=(2, 0, 0), zone_axis_uvw=(0, 0, 1), s_inv_nm=0.004)
+    corners = np.array([[-8.0, -20, 8], [8, -20, -8], [8, 20, -8], [-8, 20, 8]]) @ image_from_crystal(crystal, beam).T
+    fault = StackingFault(plane_hkl=(1, 0, 1), shift_uvw=[1 / 6, 1 / 6, 0], outline_nm=corners)
+    parts = {"crystal": crystal, "foil": Foil(thickness_nm=45, wedge_deg=8), "beam": beam, "dislocations": (line,)}
+    return Scene(**parts | {"faults": (fault,), "shape": (24, 32), "pixel_nm": 1.2} | changes)
+
+
+def test_scenes_on_a_device_have_the_intensities_of_the_cpu():
+    from dataclasses import replace
+
+    from render.on_device import device_intensities
+    from render.simulate import noise_free_intensity
+    from render.specimen import Specimen
+
+    one = scene()
+    scenes = [one, one.replace(beam=replace(one.beam, image="df")), scene(shape=(16, 20), faults=())]
+    specimens = [Specimen.of(s) for s in scenes]
+    for found, s, specimen in zip(device_intensities(scenes, specimens, "cpu"), scenes, specimens):
+        expected = noise_free_intensity(s, specimen)
+        assert found.shape == s.shape and found.dtype == np.float32 and np.ptp(expected) > 0.05
+        assert np.abs(found - expected).max() < 1e-3  # what the CPU's field tolerance and smooth layers allow
+
+
+def test_a_batch_on_the_cpu_is_scene_by_scene():
+    from render import simulate, simulate_batch
+
+    (together,) = simulate_batch([scene()], "cpu")
+    alone = simulate(scene())
+    assert np.array_equal(together.intensity, alone.intensity) and np.array_equal(together.image, alone.image)
+
+
+def test_a_scene_with_physics_of_the_cpu_alone_is_refused(monkeypatch):
+    import render.on_device as on_device
+
+    monkeypatch.setitem(on_device.MODELLED, type(scene()), on_device.MODELLED[type(scene())] - {"faults"})
+    on_device.check_modelled(scene(faults=()), "cuda")
+    with pytest.raises(InputError, match="device must be cpu for a scene with faults, got cuda") as refusal:
+        on_device.check_modelled(scene(), "cuda")
+    assert "\n" not in str(refusal.value)
+
+
+def test_a_dataset_is_not_resumed_on_another_device(monkeypatch, tmp_path):
+    import render.card
+    from render.shards import Plan
+
+    monkeypatch.setattr(render.card, "device_name", lambda device: device)
+    plan = Plan(n=2, shape=(8, 8), shard=1)
+    cpu, gpu, other = (render.card.header({"n": 2}, plan, 0, device) for device in ("cpu", "cuda", "cuda:1"))
+    with pytest.raises(InputError, match="device is cpu there"):
+        render.card.check_same(cpu, gpu, tmp_path)
+    render.card.check_same(gpu, other, tmp_path)
+    assert render.card.card(gpu, [], {})["device"] == "cuda" and gpu["versions"]["torch"] and not cpu["versions"]["torch"]
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_rendering_on_a_gpu_that_is_not_there_is_refused_and_writes_nothing(tmp_path):
+    from render.bulk import render_dataset
+    from render.config import compose
+
+    config = compose("render", ["out=x", "shape=[16,16]", "scene=pileup", "material=al", "foil=flat"], ("out",))
+    with pytest.raises(InputError, match="device must be one that torch finds here"):
+        render_dataset(config, tmp_path / "a.zarr", n=1, device="cuda", progress=False)
+    with pytest.raises(InputError, match="device must be cpu, cuda or cuda:N"):
+        render_dataset(config, tmp_path / "a.zarr", n=1, device="tpu", progress=False)
+    assert not any(tmp_path.iterdir())
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_a_gpu_agrees_with_the_reference_and_repeats_its_bits():
     images = [image(network()), faulted(ColumnGrid.flat((16, 16), 1.0, 60, 0.005), network(2))]

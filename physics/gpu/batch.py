@@ -115,12 +115,13 @@ class ColumnBatch:
     def faults(self) -> int:
         return self.fault_phase_rad.shape[1]
 
-    def part(self, begin: int, end: int) -> ColumnBatch:
-        """Images [begin, end) alone."""
-        own = (self.image >= begin) & (self.image < end)
-        segments = {name: getattr(self, name)[own] for name in ("start_nm", "end_nm", "burgers_nm")}
-        others = {f.name: getattr(self, f.name)[begin:end] for f in fields(self) if f.name not in (*segments, "image")}
-        return ColumnBatch(**segments, **others, image=self.image[own] - begin)
+    def part(self, images: torch.Tensor) -> ColumnBatch:
+        """The images of those numbers alone, in that order."""
+        own = [torch.nonzero(self.image == i).squeeze(1) for i in images]
+        segments = {name: getattr(self, name)[torch.cat(own)] for name in ("start_nm", "end_nm", "burgers_nm")}
+        others = {f.name: getattr(self, f.name)[images] for f in fields(self) if f.name not in (*segments, "image")}
+        counts = torch.tensor([len(each) for each in own], device=images.device)
+        return ColumnBatch(**segments, **others, image=torch.repeat_interleave(counts))
 
     def replace(self, **tensors: torch.Tensor) -> ColumnBatch:
         """A copy with some tensors changed, to differentiate in them."""

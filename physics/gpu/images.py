@@ -18,7 +18,7 @@ from physics.gpu.batch import ColumnBatch, ImageColumns
 from physics.gpu.boxes import LeafField, Level, descend
 from physics.gpu.device import CHUNK_VALUES, batch_bytes, torch_device
 from physics.gpu.field import far_polynomials, field_at_gauss_points, gauss_point_heights
-from physics.gpu.leaves import Leaves, leaves_of
+from physics.gpu.leaves import Leaves, leaves_of, patch_px
 from physics.gpu.panels import Places, irregular_slices, pieces_of, slice_matrices
 from physics.gpu.segment_field import segment_rows
 from physics.gpu.two_beam import entering, pass_matrices, pass_slices, slice_matrix
@@ -51,17 +51,29 @@ def column_intensities(
     `device.batch_bytes` hold are computed at once; with gradients everything is kept until they are taken.
     """
     require(field_tolerance > 0, "field_tolerance", "be > 0", field_tolerance)
-    with torch.no_grad():
-        thickness = (batch.entrance_z_nm - batch.exit_z_nm).clamp(min=0).amax(dim=(1, 2))
-        points = 2 * float((thickness / batch.slice_nm).max() + 1) * batch.entrance_z_nm[0].numel()
-    bytes_an_image = points * VALUES_A_POINT * torch.finfo(dtype).bits / 8
-    together = max(1, int(batch_bytes(batch.s_inv_nm.device) / bytes_an_image))
-    parts = [
-        _intensities(batch.part(i, min(i + together, len(batch))), dtype, field_tolerance)
-        for i in range(0, len(batch), together)
-    ]
-    bright, dark = (torch.cat(images) for images in zip(*parts))
+    groups = _alike(batch, dtype)
+    parts = [_intensities(batch.part(group), dtype, field_tolerance) for group in groups]
+    order = torch.argsort(torch.cat(groups))
+    bright, dark = (torch.cat(images)[order] for images in zip(*parts))
     return bright, dark
+
+
+@torch.no_grad()
+def _alike(batch: ColumnBatch, dtype: torch.dtype) -> list[torch.Tensor]:
+    """Numbers of the images that are computed at once: alike in pixel and number of slices, and few enough to fit."""
+    thickness = (batch.entrance_z_nm - batch.exit_z_nm).clamp(min=0).amax(dim=(1, 2))
+    slices = (thickness / batch.slice_nm).tolist()
+    side = [patch_px(pixel_nm) for pixel_nm in batch.pixel_nm.tolist()]
+    bytes_a_slice = 2 * batch.entrance_z_nm[0].numel() * VALUES_A_POINT * torch.finfo(dtype).bits / 8
+    most = batch_bytes(batch.s_inv_nm.device) / bytes_a_slice
+    groups: list[list[int]] = []
+    for i in sorted(range(len(batch)), key=lambda i: (side[i], slices[i], i)):
+        fits = groups and side[groups[-1][0]] == side[i] and (len(groups[-1]) + 1) * (slices[i] + 1) <= most
+        if fits:
+            groups[-1].append(i)
+        else:
+            groups.append([i])
+    return [torch.tensor(group, device=batch.image.device) for group in groups]
 
 
 def _intensities(batch: ColumnBatch, dtype: torch.dtype, field_tolerance: float) -> tuple[torch.Tensor, torch.Tensor]:

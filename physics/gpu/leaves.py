@@ -61,11 +61,16 @@ class Leaves:
         return image[:, : shape[0], : shape[1]]
 
 
+def patch_px(pixel_nm: float) -> int:
+    """Columns along a side of a leaf."""
+    return min(16, max(2, 2 ** round(math.log2(LEAF_NM / pixel_nm))))
+
+
 def leaves_of(batch: ColumnBatch) -> Leaves:
     """Slice the columns of a batch. A slice is at most `slice_nm` thick, and pi h (|s| + 1/xi_g) <= WIDEST_STEP."""
     b, rows, columns = batch.entrance_z_nm.shape
     with torch.no_grad():
-        p = min(16, max(2, 2 ** round(math.log2(LEAF_NM / float(batch.pixel_nm.median())))))
+        p = patch_px(float(batch.pixel_nm.median()))
         widest = WIDEST_STEP / (math.pi * (batch.s_inv_nm.abs().amax(dim=(1, 2)) + 1 / batch.xi_g_nm))
         longest = torch.minimum(batch.slice_nm, widest)
         thickness = torch.clamp(batch.entrance_z_nm - batch.exit_z_nm, min=0)

@@ -12,7 +12,26 @@ import torch
 from physics.gpu.device import fused
 from physics.strain.boxes import PACKED
 from physics.strain.isotropic import (
-    C1, C2, CORE_SQ, E1, E2, F1, H1, H2, LENGTH, N1, N2, NA1, NA2, P1, P2, Q1, Q2, START, T, WIDTH,
+    C1,
+    C2,
+    CORE_SQ,
+    E1,
+    E2,
+    F1,
+    H1,
+    H2,
+    LENGTH,
+    N1,
+    N2,
+    NA1,
+    NA2,
+    P1,
+    P2,
+    Q1,
+    Q2,
+    START,
+    WIDTH,
+    T,
 )  # fmt: skip
 
 
