@@ -1,9 +1,11 @@
 import math
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.integrate import solve_ivp
 
 torch = pytest.importorskip("torch")
 
@@ -153,6 +155,35 @@ def test_beams_add_to_one_without_absorption():
     assert float(bf.std()) > 0.02 and float((bf + df - 1).abs().max()) < 1e-5  # float32 through sixty slices
 
 
+def test_a_constant_smooth_field_is_a_change_of_s():
+    """S = s + d(g.u)/dd: also where lines and faults cut slices into panels."""
+    grid, turned = (ColumnGrid.flat((11, 14), 1.0, 33.3, s) for s in (-0.004, 0.003))
+    field = np.full((5, *grid.shape), 0.007)
+    one, other = faulted(grid, network(2)), faulted(turned, network(2))
+    given = column_images([replace(one, smooth_field_inv_nm=field)], dtype=torch.float64)
+    changed = column_images([other], dtype=torch.float64)
+    assert all(float((a - b).abs().max()) < 1e-12 for a, b in zip(given, changed))
+
+
+def test_a_smooth_field_bends_the_planes_as_an_ode_solver_finds():
+    thickness, s, q = 80.0, 0.004, ABSORBING.coupling_inv_nm
+
+    def field(d):
+        return 0.02 * np.sin(d / 13)
+
+    def slope(d, phi):
+        return 1j * math.pi * np.array([1j / 700 * phi[0] + q * phi[1], q * phi[0] + (2 * (s + field(d)) + 1j / 700) * phi[1]])
+
+    exact = np.abs(solve_ivp(slope, (0, thickness), [1 + 0j, 0j], rtol=1e-11, atol=1e-13).y[:, -1]) ** 2
+    grid = ColumnGrid.flat((3, 3), 1.0, thickness, s)
+    errors = []
+    for heights in (41, 81):
+        given = field(np.linspace(0, thickness, heights))[:, None, None] * np.ones((3, 3))
+        found = column_images([image(grid=grid, smooth_field_inv_nm=given)], dtype=torch.float64)
+        errors.append(max(abs(float(f[0, 1, 1]) - e) for f, e in zip(found, exact)))
+    assert errors[1] < 1e-6 and errors[1] < errors[0] / 8  # cubic between heights, fourth order in the step
+
+
 def test_a_batch_is_its_images():
     grids = [ColumnGrid.flat((13, 17), pixel, thickness, s) for pixel, thickness, s in ((1, 50, 0), (2, 31, 0.02), (1.3, 44, -0.01))]
     images = [
@@ -258,8 +289,6 @@ def scene(**changes):
 
 
 def test_scenes_on_a_device_have_the_intensities_of_the_cpu():
-    from dataclasses import replace
-
     from render.on_device import device_intensities
     from render.simulate import noise_free_intensity
     from render.specimen import Specimen

@@ -16,12 +16,16 @@ from physics.contrast.columns import ColumnGrid
 from physics.contrast.two_beam import TwoBeam
 from physics.errors import require
 from physics.frozen import frozen_array
+from physics.gpu.smooth_field import LEAST_HEIGHTS
 from physics.strain.segments import Segments
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ImageColumns:
-    """The arguments of `physics.contrast.columns.column_image`, for one image of a batch."""
+    """The arguments of `physics.contrast.columns.column_image`, for one image of a batch.
+
+    `smooth_field_inv_nm` (K, Y, X) is a further d(g.u)/dd, at K >= 4 heights of equal spacing from entrance to exit face.
+    """
 
     segments: Segments
     g_image_inv_nm: ArrayLike
@@ -32,6 +36,7 @@ class ImageColumns:
     slice_nm: float = 1.0
     fault_z_nm: ArrayLike | None = None
     fault_phase_rad: ArrayLike | None = None
+    smooth_field_inv_nm: ArrayLike | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "g_image_inv_nm", frozen_array(self.g_image_inv_nm, (3,), "g_image_inv_nm"))
@@ -44,6 +49,9 @@ class ImageColumns:
             phase = frozen_array(self.fault_phase_rad, (None,), "fault_phase_rad")
             z, shape = np.asarray(self.fault_z_nm, dtype=np.float64), (len(phase), *self.grid.shape)
             require(z.shape == shape, "fault_z_nm", f"have shape {shape}", z.shape)
+        if self.smooth_field_inv_nm is not None:
+            given = frozen_array(self.smooth_field_inv_nm, (None, *self.grid.shape), "smooth_field_inv_nm")
+            require(len(given) >= LEAST_HEIGHTS, "smooth_field_inv_nm", f"have at least {LEAST_HEIGHTS} heights", len(given))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -52,7 +60,7 @@ class ColumnBatch:
 
     Faces, `s_inv_nm` (B, Y, X); `g_inv_nm` (B, 3); lengths and ratios (B,); `start_nm`, `end_nm`, `burgers_nm` (S, 3)
     of segments sorted by `image` (S,), the number of the image that a segment belongs to; `fault_z_nm` (B, F, Y, X),
-    nan where a fault misses a column, `fault_phase_rad` (B, F).
+    nan where a fault misses a column, `fault_phase_rad` (B, F); `smooth_field_inv_nm` (B, K, Y, X), K = 0 for none.
     """
 
     pixel_nm: torch.Tensor
@@ -72,10 +80,11 @@ class ColumnBatch:
     image: torch.Tensor
     fault_z_nm: torch.Tensor
     fault_phase_rad: torch.Tensor
+    smooth_field_inv_nm: torch.Tensor
 
     @classmethod
     def of(cls, images: Sequence[ImageColumns], device: torch.device) -> ColumnBatch:
-        """Raises InputError for no image, or images of unequal shape."""
+        """Raises InputError for no image, or images of unequal shape or heights."""
         require(len(images) > 0, "batch", "hold an image", "none")
         shapes = sorted({image.grid.shape for image in images})
         require(len(shapes) == 1, "batch", "hold images of one shape", shapes)
@@ -88,6 +97,10 @@ class ColumnBatch:
         for n, i in enumerate(images):
             if i.fault_z_nm is not None:
                 fault_z[n, : len(i.fault_z_nm)], phase[n, : len(i.fault_z_nm)] = i.fault_z_nm, i.fault_phase_rad
+        smooth = [i.smooth_field_inv_nm for i in images]
+        heights = sorted({len(field) for field in smooth if field is not None})
+        require(len(heights) <= 1, "smooth_field_inv_nm", "have one number of heights in a batch", heights)
+        nothing = np.zeros((heights[0] if heights else 0, *shapes[0]))
         counts = [len(i.segments) for i in images]
         return cls(
             pixel_nm=tensor([i.grid.pixel_nm for i in images]),
@@ -106,6 +119,7 @@ class ColumnBatch:
             burgers_nm=tensor(np.concatenate([i.segments.burgers_nm for i in images])),
             image=torch.as_tensor(np.repeat(np.arange(len(images)), counts), device=device),
             fault_z_nm=tensor(fault_z), fault_phase_rad=tensor(phase),
+            smooth_field_inv_nm=tensor([nothing if field is None else field for field in smooth]),
         )  # fmt: skip
 
     def __len__(self) -> int:

@@ -15,7 +15,8 @@ from physics.gpu.device import CHUNK_VALUES
 from physics.gpu.leaves import Leaves
 from physics.gpu.ragged import chosen_runs, chunks, place_in_run, reduce_runs, run_of_each, starts
 from physics.gpu.segment_field import pair_distance_sq, pair_field
-from physics.gpu.two_beam import after, slice_matrix, times_phase
+from physics.gpu.smooth_field import smooth_at
+from physics.gpu.two_beam import after, stacked_slice_matrix, times_phase
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -105,9 +106,9 @@ def pieces_of(
 
 def slice_matrices(
     places: Places, pieces: Pieces, field: LeafField, close: LeafField, powers: torch.Tensor, half_z: torch.Tensor,
-    leaves: Leaves, core_nm: torch.Tensor, q: tuple[torch.Tensor, torch.Tensor],
+    leaves: Leaves, core_nm: torch.Tensor, q: tuple[torch.Tensor, torch.Tensor], smooth: torch.Tensor | None,
 ) -> torch.Tensor:  # fmt: skip
-    """Matrices (8, M), less 1, through irregular slices; `q` the two parts (B,) of the coupling."""
+    """Matrices (8, M), less 1, through irregular slices; `q` the two parts (B,) of the coupling, `smooth` (T, K, P)."""
     dtype = powers.dtype
     at = places[pieces.slice]
     core = core_nm[at.image(leaves)]
@@ -130,7 +131,13 @@ def slice_matrices(
     s = leaves.s_inv_nm[at.patch(leaves), at.column].to(dtype)
     of_image = at.image(leaves)
     beta = beta + total
-    m = torch.stack(slice_matrix(s + beta[:, 0], s + beta[:, 1], length.to(dtype), q[0][of_image], q[1][of_image]))
+    if smooth is not None:
+        patch = at.patch(leaves)
+        entrance, exit_ = leaves.entrance_z_nm[patch, at.column], leaves.exit_z_nm[patch, at.column]
+        height = centre + leaves.middle_z_nm.reshape(-1)[at.leaf]
+        depth = (entrance - height)[:, None] + torch.stack([-offset, offset], dim=1)
+        beta = beta + smooth_at(smooth, patch, at.column, (depth / (entrance - exit_)[:, None]).to(dtype))
+    m = stacked_slice_matrix(s + beta[:, 0], s + beta[:, 1], length.to(dtype), q[0][of_image], q[1][of_image])
     last = torch.zeros(len(piece), dtype=torch.bool, device=piece.device)
     last[torch.cumsum(counts, 0) - 1] = True
     m = times_phase(m, torch.where(last, pieces.phase_rad[piece], 0.0).to(dtype))

@@ -64,6 +64,12 @@ def slice_matrix(
     )  # fmt: skip
 
 
+def _stacked_slice_matrix(
+    s_1: torch.Tensor, s_2: torch.Tensor, length_nm: torch.Tensor, q_re: torch.Tensor, q_im: torch.Tensor
+) -> torch.Tensor:
+    return torch.stack(slice_matrix(s_1, s_2, length_nm, q_re, q_im))
+
+
 def applied(m: tuple[torch.Tensor, ...], state: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
     """The amplitudes (re phi_0, im phi_0, re phi_g, im phi_g) after a matrix."""
     p, q, u, v = state
@@ -109,6 +115,7 @@ def _pass_matrices(
     return state
 
 
+stacked_slice_matrix = fused(_stacked_slice_matrix)
 pass_slices = fused(_pass_slices)
 pass_matrices = fused(_pass_matrices)
 after = fused(_after)
