@@ -106,6 +106,16 @@ def test_a_tighter_field_tolerance_leaves_rounding():
     assert largest_error([i[0] for i in found], reference(columns)) < 1e-8
 
 
+def test_far_ends_cost_float32_nothing_near_the_other_end():
+    """Lines are continued for 1e5 nm; reckoned from its far end, the near end of such a segment is known to 0.01 nm."""
+    ends = np.array([[-1.3, 0.4, 26.0], [0.2, -0.3, 3.0], [3.0, 2.0, -22.0]])
+    far = 1e5 * np.array([-0.1, 0.05, 1.0])
+    points = np.concatenate([[ends[0] + far], ends, [ends[2] - far]])
+    line = Segments(start_nm=points[:-1], end_nm=points[1:], burgers_nm=np.tile([0.4, 0.1, -0.2], (4, 1)), line=np.zeros(4))
+    columns = image(line, beam=LOSSLESS)
+    assert largest_error([i[0] for i in column_images([columns])], reference(columns)) < AGREEMENT
+
+
 def test_slicing_error_is_a_thousandth_of_the_background():
     columns = image(network())
     found, fine = column_images([columns]), reference(columns, slice_nm=0.25)

@@ -80,14 +80,15 @@ def segment_rows(
 def packed_rows(rows: torch.Tensor, centre_nm: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
     """Rows (N, WIDTH) for points relative to the centres (N, 3) of boxes, as (N, PACKED): see `boxes.pack`.
 
-    What is subtracted here is subtracted in double: far ends would cost float32 its last digits.
+    What is subtracted here is subtracted in double. In place of the length stands the s of the second end at the
+    centre: a line that runs on for 1e5 nm would leave float32 0.01 nm of its near end, were that s + length.
     """
     d = centre_nm - rows[:, START : START + 3]
     parts = []
     for axis, sign in ((T, -1.0), (N1, 1.0), (N2, 1.0)):
         direction = sign * rows[:, axis : axis + 3]
         parts += [(direction * d).sum(dim=1, keepdim=True), direction]
-    packed = torch.cat([*parts, rows[:, LENGTH:]], dim=1).to(dtype)
+    packed = torch.cat([*parts, parts[0] + rows[:, LENGTH : LENGTH + 1], rows[:, CORE_SQ:]], dim=1).to(dtype)
     assert packed.shape[1] == PACKED
     return packed
 
@@ -96,10 +97,10 @@ def _pair_field(packed: torch.Tensor, x: torch.Tensor, y: torch.Tensor, z: torch
     """d(g.u)/dd of packed rows (N, PACKED) at points that broadcast to (N, ...): `isotropic.row_value`."""
     shape = (-1, *[1] * (max(x.dim(), y.dim(), z.dim()) - 1))
     p = [c.reshape(shape) for c in packed.unbind(1)]
-    s1 = p[0] + p[1] * x + p[2] * y + p[3] * z
+    along = p[1] * x + p[2] * y + p[3] * z
+    s1, s2 = p[0] + along, p[12] + along
     rho1 = p[4] + p[5] * x + p[6] * y + p[7] * z
     rho2 = p[8] + p[9] * x + p[10] * y + p[11] * z
-    s2 = s1 + p[12]
     q = rho1 * rho1 + rho2 * rho2 + p[13]
     inv_q = 1 / q
     n_over_q = (p[16] * rho1 + p[17] * rho2 + rho1 * (p[18] * rho1 + p[19] * rho2) * (p[20] * rho1 + p[21] * rho2)) * inv_q
@@ -116,10 +117,10 @@ def _pair_distance_sq(packed: torch.Tensor, x: torch.Tensor, y: torch.Tensor, z:
     """Squared distance in nm^2 from packed rows (N, PACKED) to points that broadcast to (N, ...)."""
     shape = (-1, *[1] * (max(x.dim(), y.dim(), z.dim()) - 1))
     p = [c.reshape(shape) for c in packed[:, :13].unbind(1)]
-    s1 = p[0] + p[1] * x + p[2] * y + p[3] * z
+    along = p[1] * x + p[2] * y + p[3] * z
     rho1 = p[4] + p[5] * x + p[6] * y + p[7] * z
     rho2 = p[8] + p[9] * x + p[10] * y + p[11] * z
-    beyond = torch.clamp(torch.maximum(s1, -(s1 + p[12])), min=0)
+    beyond = torch.clamp(torch.maximum(p[0] + along, -(p[12] + along)), min=0)
     return rho1 * rho1 + rho2 * rho2 + beyond * beyond
 
 
