@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import field
+import gpu
 import images
 import labels
 import numba
@@ -18,7 +19,7 @@ HERE = Path(__file__).resolve().parent
 
 
 def main() -> int:
-    rows = [row for script in (field, images, labels) for row in script.rows()]
+    rows = [row for script in (field, images, gpu, labels) for row in script.rows()]
     width = max(len(row.case) for row in rows)
     print(f"{'case':<{width}}  {'wall s':>8}  {'CPU s':>8}  {'allowed':>8}  error")
     for row in rows:

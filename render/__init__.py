@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from render.rasterise import line_mask
     from render.sample import SampleConfig, sample
     from render.scene import Scene
-    from render.simulate import simulate
+    from render.simulate import simulate, simulate_batch
     from render.store import Dataset, open_dataset
 
 _HOME = {
@@ -26,10 +26,11 @@ _HOME = {
     "open_dataset": "render.store",
     "sample": "render.sample",
     "simulate": "render.simulate",
+    "simulate_batch": "render.simulate",
 }
 
 __all__ = ["Dataset", "Detector", "Distractor", "Line", "Micrograph", "SampleConfig", "Scene", "line_mask",
-           "open_dataset", "sample", "simulate"]  # fmt: skip
+           "open_dataset", "sample", "simulate", "simulate_batch"]  # fmt: skip
 
 
 class _Package(ModuleType):

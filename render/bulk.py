@@ -21,6 +21,7 @@ from tqdm import tqdm
 from physics.errors import InputError, require
 from render.card import card, check_same, header, split_indices, summary
 from render.micrograph import Micrograph
+from render.on_device import check_modelled
 from render.sample import SampleConfig, sample
 from render.shards import (
     Plan,
@@ -32,7 +33,7 @@ from render.shards import (
     shard_attributes,
     write_shard,
 )
-from render.simulate import simulate
+from render.simulate import simulate, simulate_batch
 from render.store import read_attributes
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ class ShardTask:
     config: SampleConfig
     seed: int
     shard: int
+    device: str = "cpu"
 
 
 def render_dataset(
@@ -62,34 +64,38 @@ def render_dataset(
     scheduler: str | None = None,
     shard: int | None = None,
     keep_intensity: bool = True,
+    device: str = "cpu",
     progress: bool = True,
 ) -> Path:
     """Render `n` images of `config` (a plain mapping, see `SampleConfig.from_dict`) into the dataset `out`.
 
     `workers` 0: in this process; k: on k processes of one thread each; `scheduler` "tcp://…": on a running dask
     cluster that sees the same `out`. `shard` None: a size that suits n. What is already finished in `out` is kept.
-    Image 0 is rendered before anything is written.
+    Image 0 is rendered before anything is written. `device` "cuda" computes the intensities of a shard together on a GPU.
 
-    Raises InputError for a configuration without images, or an `out` that holds something else.
+    Raises InputError for a configuration without images, an `out` that holds something else, or a device that is not
+    there or does not model what is asked for.
     """
     sampling = SampleConfig.from_dict(config)
+    known = isinstance(device, str) and device.partition(":")[0] in ("cpu", "cuda") and not device.startswith("cpu:")
+    require(known, "device", "be cpu, cuda or cuda:N", device)
     n, seed, workers = _whole(n, "n", 1), _whole(seed, "seed", 0), _whole(workers, "workers", 0)
     first_scene = sample(sampling, seed, 0)
     # A scene read from a file brings its own shape.
     shape = first_scene.shape
     plan = Plan(n=n, shape=shape, shard=default_shard(n, shape) if shard is None else shard, keep_intensity=keep_intensity)
     path = Path(out).absolute()
-    attributes = header(config, plan, seed)
+    attributes = header(config, plan, seed, device)
     state = _state(path, attributes)
     if state == "complete":
         return path
     split = split_indices(plan.n, seed, max(1, len(sampling.beam.series)))
-    ready = {} if state else {0: simulate(first_scene)}
+    ready = {} if state else {0: simulate_batch([first_scene], device)[0]}
     if state is None:
         create_dataset(path, plan, attributes, split)
     try:
         with _client(workers, scheduler) as client, _alone(path):
-            _render_missing(path, plan, sampling, seed, client, ready, progress)
+            _render_missing(path, plan, sampling, seed, device, client, ready, progress)
     except InputError:
         # The configuration draws a Scene that cannot be, and will at every attempt. Finished work stays. By now
         # the workers have stopped, so that none writes into what is removed.
@@ -104,29 +110,52 @@ def render_dataset(
 
 
 def render_shard(task: ShardTask, ready: Mapping[int, Micrograph] | None = None,
-                 count: Callable[[], Any] = lambda: None) -> None:  # fmt: skip
-    """Render one shard and write it; images in `ready` are taken as they are, `count` is called after each.
+                 count: Callable[[int], Any] = lambda images: None) -> None:  # fmt: skip
+    """Render one shard and write it; images in `ready` are taken as they are, `count` is told how many have come.
 
     Raises InputError, naming the image, for a Scene that cannot be.
     """
-    micrographs = []
-    for i in task.plan.images(task.shard):
-        try:
-            micrographs.append((ready or {}).get(i) or simulate(sample(task.config, task.seed, i)))
-        except InputError as error:
-            raise InputError(f"image {i}: {error}") from None
-        count()
+    if task.device != "cpu":
+        micrographs = _rendered_together(task)
+        count(len(micrographs))
+    else:
+        micrographs = []
+        for i in task.plan.images(task.shard):
+            with _named(i):
+                micrographs.append((ready or {}).get(i) or simulate(sample(task.config, task.seed, i)))
+            count(1)
     write_shard(task.path, task.plan, task.shard, micrographs, summary(micrographs))
 
 
+def _rendered_together(task: ShardTask) -> list[Micrograph]:
+    """The images of a shard, all on one device: not one by one, which would change their last bits."""
+    scenes = []
+    for i in task.plan.images(task.shard):
+        with _named(i):
+            scenes.append(sample(task.config, task.seed, i))
+            check_modelled(scenes[-1], task.device)
+    return simulate_batch(scenes, task.device)
+
+
+@contextmanager
+def _named(image: int) -> Iterator[None]:
+    """Put the image's number before a refusal."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"image {image}: {error}") from None
+
+
 def _render_missing(
-    path: Path, plan: Plan, sampling: SampleConfig, seed: int, client: Client | None,
+    path: Path, plan: Plan, sampling: SampleConfig, seed: int, device: str, client: Client | None,
     ready: Mapping[int, Micrograph], progress: bool,
 ) -> None:  # fmt: skip
     clear_staging(path)
     done = set(finished_shards(path, plan))
     tasks = [
-        ShardTask(path=path, plan=plan, config=sampling, seed=seed, shard=k) for k in range(plan.shards) if k not in done
+        ShardTask(path=path, plan=plan, config=sampling, seed=seed, shard=k, device=device)
+        for k in range(plan.shards)
+        if k not in done
     ]
     finished = sum(len(plan.images(k)) for k in done)
     with tqdm(total=plan.n, initial=finished, unit="image", disable=not progress, dynamic_ncols=True) as bar:

@@ -16,6 +16,7 @@ import numpy as np
 from physics.errors import InputError, require
 from render.draw import NAMES as DISTRIBUTIONS
 from render.micrograph import Micrograph
+from render.on_device import device_name
 from render.scene import Scene
 from render.shards import SCHEMA, Plan, file_sha256
 
@@ -47,13 +48,16 @@ CONVENTIONS = {
 }
 
 
-def header(config: Mapping[str, Any], plan: Plan, seed: int) -> dict[str, Any]:
+def header(config: Mapping[str, Any], plan: Plan, seed: int, device: str = "cpu") -> dict[str, Any]:
     """Attributes of a dataset that is begun; `config` is the whole configuration as a plain mapping.
+
+    The device is part of the configuration, since the last bits differ between devices; which GPU of several is not.
 
     A file that the scene is read from enters with the SHA-256 of its content, not with its folder.
     """
     content = {key: value for key, value in config.items() if key not in NOT_CONTENT}
-    content |= {"n": plan.n, "seed": seed, "shard": plan.shard, "keep_intensity": plan.keep_intensity}
+    content |= {"n": plan.n, "seed": seed, "shard": plan.shard, "keep_intensity": plan.keep_intensity,
+                "device": device.partition(":")[0]}  # fmt: skip
     scene = content.get("scene")
     inputs = {}
     if isinstance(scene, Mapping) and scene.get("file"):
@@ -72,7 +76,8 @@ def header(config: Mapping[str, Any], plan: Plan, seed: int) -> dict[str, Any]:
         "config": content,
         "inputs": inputs,
         "config_sha256": _sha256({"config": content, "inputs": inputs}),
-        "versions": versions(),
+        "device": device_name(device),
+        "versions": versions(device),
     }
 
 
@@ -84,7 +89,7 @@ def check_same(found: Mapping[str, Any], wanted: Mapping[str, Any], path: Path) 
             f"out must be a new path or the dataset of this configuration, got {path}, which holds another dataset"
             + (f" ({differing})" if differing else "")
         )
-    for name in (*BINDING_PACKAGES, *FOIL_PACKAGES.get(str(wanted["config"].get("foil_renderer")), ()), "source"):
+    for name in (*BINDING_PACKAGES, *FOIL_PACKAGES.get(str(wanted["config"].get("foil_renderer")), ()), "torch", "source"):
         before, now = found["versions"].get(name), wanted["versions"].get(name)
         require(before == now or found["state"] == "complete", "out", f"be finished with {name} {before}, which began it",
                 f"{name} {now}", "render into another path")  # fmt: skip
@@ -144,6 +149,7 @@ def card(attributes: Mapping[str, Any], summaries: Iterable[Mapping[str, Any]], 
         "about": "simulated transmission-electron micrographs of dislocations with exact labels",
         "counts": dict(counts),
         "split": dict(split),
+        "device": attributes.get("device", "cpu"),
         "varied": varied,
         "fixed": fixed,
         "ranges": ranges,
@@ -152,10 +158,11 @@ def card(attributes: Mapping[str, Any], summaries: Iterable[Mapping[str, Any]], 
     }
 
 
-def versions() -> dict[str, str | None]:
-    """Versions of what makes the bytes."""
+def versions(device: str = "cpu") -> dict[str, str | None]:
+    """Versions of what makes the bytes; torch does where the device is not the CPU."""
     packages = {package: _version(package) for package in (*BINDING_PACKAGES, "zarr", "bpy")}
-    return {"python": platform.python_version(), **packages, "source": source_sha256()}
+    torch_version = None if device == "cpu" else _version("torch")
+    return {"python": platform.python_version(), **packages, "torch": torch_version, "source": source_sha256()}
 
 
 def source_sha256() -> str:

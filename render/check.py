@@ -25,6 +25,8 @@ with scenes. Prints one line for each fault; exit code 1 if there is any. resimu
 from their scenes, spread over the dataset, and compares the bytes.
 """
 METADATA = "zarr.json"
+# Most that the intensity of a GPU and that of the CPU, within its own tolerance, may differ by; incident beam 1.
+DEVICES_DIFFER = 5e-3
 
 
 def check_dataset(path: Path, resimulate: int = 0) -> Iterator[str]:
@@ -183,9 +185,11 @@ def _mask_faults(line: Line, counts: bytes, shape: tuple[int, int]) -> list[str]
 def _resimulation_faults(dataset: Dataset, count: int) -> Iterator[str]:
     from render.simulate import simulate
 
+    # The CPU gives the same bytes; the image of a GPU it can only approach, by what its own far field may err.
+    on_cpu = dataset.attributes.get("device", "cpu") == "cpu"
     for i in np.unique(np.linspace(0, len(dataset) - 1, min(count, len(dataset))).astype(int)):
         again = simulate(dataset.scene(int(i)))
-        if not np.array_equal(again.image, dataset.image(int(i))):
+        if on_cpu and not np.array_equal(again.image, dataset.image(int(i))):
             yield f"image {i}: its scene renders to other bytes with the versions installed here"
         stored = dataset.lines(int(i))
         if len(again.lines) != len(stored):
@@ -198,7 +202,8 @@ def _resimulation_faults(dataset: Dataset, count: int) -> Iterator[str]:
         if not _same_distractors(again.distractors, dataset.distractors(int(i))):
             yield f"image {i}: its scene gives other distractors"
         intensity = dataset.intensity(int(i))
-        if intensity is not None and not np.array_equal(again.intensity, intensity):
+        allowed = 0 if on_cpu else DEVICES_DIFFER
+        if intensity is not None and not np.abs(again.intensity - intensity).max() <= allowed:
             yield f"image {i}: its scene gives another intensity"
 
 

@@ -25,7 +25,7 @@ from render.surroundings_config import CLEAN, SurroundingsConfig
 
 Draw = Distribution
 # Keys of the same file that say how much to render and where to, not what.
-BULK_KEYS = ("out", "n", "seed", "workers", "scheduler", "shard", "keep_intensity")
+BULK_KEYS = ("out", "n", "seed", "workers", "scheduler", "shard", "keep_intensity", "device")
 
 
 def _check_source_value(value: Any, where: str, name: str) -> None:

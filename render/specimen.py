@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from physics.beam import beam_absorption_nm, foil_normal_image, g_image_inv_nm, image_from_crystal, xi_g_nm
+from physics.contrast.columns import ColumnGrid
 from physics.contrast.two_beam import TwoBeam
 from physics.frames import column_positions_nm, field_nm
 from physics.polygon import polygon_covers
@@ -44,6 +45,15 @@ class Specimen:
             foil_shape=FoilShape(foil=scene.foil, normal_image=foil_normal_image(scene.crystal, scene.beam, scene.foil)),
             poisson_ratio=scene.crystal.poisson_ratio,
         )
+
+
+def column_grid(scene: Scene, specimen: Specimen) -> ColumnGrid:
+    """The columns of the Scene's image."""
+    foil = specimen.foil
+    return ColumnGrid(
+        shape=scene.shape, pixel_nm=scene.pixel_nm, entrance_z_nm=foil.entrance_z_nm, exit_z_nm=foil.exit_z_nm,
+        s_inv_nm=foil.s_inv_nm,
+    )  # fmt: skip
 
 
 def continuation_nm(scene: Scene) -> float:
