@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from physics.clipping import Faces
+from physics.clipping import Faces, RoughFaces
 from physics.dislocation import Dislocation
 from physics.errors import require
 from physics.sources import GlidePlane
@@ -32,7 +32,7 @@ def under_film(faces: Faces, film_depth_nm: float) -> Faces:
         middle_nm = (entrance_nm + exit_nm) / 2
         return np.maximum(entrance_nm - film_depth_nm, middle_nm), np.minimum(exit_nm + film_depth_nm, middle_nm)
 
-    return inner
+    return RoughFaces(heights_nm=inner, finest_nm=faces.finest_nm) if isinstance(faces, RoughFaces) else inner
 
 
 def held_traces(

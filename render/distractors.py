@@ -9,6 +9,7 @@ import numpy as np
 
 from physics.deposit import covered
 from physics.frames import column_positions_nm, pixel_from_image
+from physics.slip_trace import SLIP_TRACE
 from render.micrograph import Distractor
 from render.scene import Scene
 from render.specimen import Specimen, fault_heights
@@ -17,7 +18,6 @@ from render.specimen import Specimen, fault_heights
 # varies over the field by more than CONTOUR_VARIATION of the same.
 CONTOUR_HALF_WIDTH = 0.35
 CONTOUR_VARIATION = 1.5
-SLIP_TRACE = "slip_trace"
 
 
 def distractors(scene: Scene, specimen: Specimen) -> tuple[Distractor, ...]:

@@ -19,6 +19,7 @@ from physics.foil import Foil
 from physics.frames import field_nm
 from physics.opening import Opening
 from physics.relief import Relief
+from render.mixture import Film
 from render.surroundings_config import SurroundingsConfig
 
 REFERENCE_AREA_PX = 512 * 512
@@ -85,6 +86,16 @@ def draw_deposits(
             side=int(rng.choice([-1, 1])),
         ))  # fmt: skip
     return tuple(found)
+
+
+def draw_film(
+    config: SurroundingsConfig, shape: tuple[int, int], pixel_nm: float, rng: np.random.Generator
+) -> Film | None:  # fmt: skip
+    """The film that holds slip traces, None where lines run out to the faces."""
+    depth_nm, length, held = (getattr(config, name).draw(rng) for name in ("film_depth_nm", "trace_length_field", "trace_held"))
+    if not depth_nm:
+        return None
+    return Film(depth_nm=float(depth_nm), trace_length_nm=length * max(field_nm(shape, pixel_nm)), held=int(held))
 
 
 def _relief(config: SurroundingsConfig, pixel_nm: float, rng: np.random.Generator) -> Relief | None:

@@ -14,6 +14,7 @@ from physics.contrast.columns import column_values
 from physics.contrast.two_beam import perfect_crystal
 from physics.dislocation import Dislocation
 from physics.frames import field_nm, pixel_from_image
+from physics.slip_trace import SLIP_TRACE
 from render.foil import local_excitation_error_inv_nm
 from render.micrograph import Line
 from render.scene import Scene
@@ -35,6 +36,8 @@ def label_lines(scene: Scene, specimen: Specimen) -> tuple[Line, ...]:
     """
     lines = []
     for dislocation in scene.dislocations:
+        if dislocation.kind == SLIP_TRACE:
+            continue
         canonical = dislocation.canonical()
         for points_nm in pieces_in_foil(canonical, specimen):
             line = _label(canonical, points_nm, scene, specimen)

@@ -19,7 +19,9 @@ from physics.dislocation import Dislocation
 from physics.errors import InputError
 from physics.foil import Foil
 from physics.frames import field_nm
+from physics.junction import open_ends
 from physics.slip import SlipSystem, slip_systems
+from physics.slip_trace import SLIP_TRACE, held_traces, under_film
 from physics.sources import (
     GlidePlane,
     LineShape,
@@ -48,6 +50,15 @@ MOST_DRAWS = 200
 DENSITY_TRIES = 400
 
 
+@dataclass(frozen=True, kw_only=True)
+class Film:
+    """A film on both faces under which lines glide: its depth, how far back traces run, and how many b they hold."""
+
+    depth_nm: float
+    trace_length_nm: float
+    held: int
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Specimen:
     """The space that sources are placed in: crystal and foil in the image frame, and the field."""
@@ -59,13 +70,16 @@ class Specimen:
     shape: tuple[int, int]
     pixel_nm: float
     g_hkl: tuple[int, int, int]
+    film: Film | None = None
 
     @classmethod
-    def of(cls, crystal: Crystal, foil: Foil, beam: BeamCondition, shape: tuple[int, int], pixel_nm: float) -> Specimen:
+    def of(
+        cls, crystal: Crystal, foil: Foil, beam: BeamCondition, shape: tuple[int, int], pixel_nm: float,
+        film: Film | None = None,
+    ) -> Specimen:  # fmt: skip
         placed = FoilShape(foil=foil, normal_image=foil_normal_image(crystal, beam, foil))
-
         return cls(crystal=crystal, image_from_crystal=image_from_crystal(crystal, beam), faces=_faces(placed),
-                   thickness_nm=foil.thickness_nm, shape=shape, pixel_nm=pixel_nm, g_hkl=beam.g_hkl)  # fmt: skip
+                   thickness_nm=foil.thickness_nm, shape=shape, pixel_nm=pixel_nm, g_hkl=beam.g_hkl, film=film)  # fmt: skip
 
     @property
     def half_field_nm(self) -> np.ndarray:
@@ -119,7 +133,7 @@ def draw_mixture(config: Mixture, specimen: Specimen, rng: np.random.Generator) 
     scale = 1.0 if config.count_field_px is None else math.sqrt(np.prod(specimen.shape)) / config.count_field_px
     for _ in range(MOST_DRAWS):
         lines = [line for line in _draw_once(config, specimen, scale, rng) if _matters(line, specimen)][: config.max_lines]
-        seen = [line for line in lines if specimen.length_in_field_nm(line.points_nm) >= SHORTEST_LINE_PX * specimen.pixel_nm]
+        seen = [line for line in lines if line.kind != SLIP_TRACE and specimen.length_in_field_nm(line.points_nm) >= SHORTEST_LINE_PX * specimen.pixel_nm]
         enough = len(seen) >= config.min_lines
         if enough and (config.min_crossings == 0 or crossing_pairs(seen, specimen) >= config.min_crossings):
             return tuple(line.canonical() for line in lines)
@@ -192,8 +206,34 @@ def _pile_up(source: PileUps, specimen: Specimen, system: SlipSystem, centre_nm:
     positions_nm = (tightening * pile_up_positions(count) + (1 - tightening) * np.linspace(0, 1, count)) * length_nm
     plane = _glide_plane(specimen, system, centre_nm, rng)
     shapes = _shapes(source, plane, _chord_nm(plane, specimen), positions_nm, toward, rng)
-    return pile_up(plane, specimen.faces, positions_nm=toward * (length_nm / 2 - positions_nm), shapes=shapes,
-                   step_nm=specimen.step_nm, reach_nm=specimen.reach_nm + length_nm)  # fmt: skip
+    places_nm, reach_nm = toward * (length_nm / 2 - positions_nm), specimen.reach_nm + length_nm
+    held = _held_lines(plane, places_nm, shapes, specimen, toward, reach_nm)
+    return held[0] + pile_up(plane, specimen.faces, positions_nm=places_nm[held[1] :], shapes=shapes[held[1] :],
+                             step_nm=specimen.step_nm, reach_nm=reach_nm)  # fmt: skip
+
+
+def _held_lines(
+    plane: GlidePlane, places_nm: np.ndarray, shapes: list[LineShape], specimen: Specimen, toward: float, reach_nm: float
+) -> tuple[list[Dislocation], int]:  # fmt: skip
+    """The foremost lines under the film with the traces they trail, and how many of the sources' lines that is."""
+    film = specimen.film
+    if film is None:
+        return [], 0
+    count = min(film.held, len(places_nm))
+    inner = under_film(specimen.faces, film.depth_nm)
+    lines = pile_up(plane, inner, positions_nm=places_nm[:count], shapes=shapes[:count], step_nm=specimen.step_nm, reach_nm=reach_nm)
+    try:
+        traces = held_traces(lines, plane, specimen.faces, toward=toward, film_depth_nm=film.depth_nm,
+                             length_nm=film.trace_length_nm, step_nm=2 * specimen.step_nm)  # fmt: skip
+    except InputError:
+        return [], 0
+    # Where a trace could not be laid, as at a hole, a line would be left with an end inside the crystal.
+    group = [*lines, *traces]
+    ends_nm = np.array([group[i].points_nm[end] for i, end in open_ends(group)]).reshape(-1, 3)
+    entrance_nm, exit_nm = specimen.faces(ends_nm[:, 0], ends_nm[:, 1])
+    depth_nm = np.minimum(entrance_nm - ends_nm[:, 2], ends_nm[:, 2] - exit_nm)
+    inside = (depth_nm > 1e-3) & (np.abs(ends_nm[:, :2]) < specimen.half_field_nm).all(axis=1)
+    return ([], 0) if inside.any() else (group, count)
 
 
 def _bow_outs(source: BowOuts, specimen: Specimen, system: SlipSystem, centre_nm: np.ndarray, rng: np.random.Generator) -> list[Dislocation]:
@@ -203,11 +243,12 @@ def _bow_outs(source: BowOuts, specimen: Specimen, system: SlipSystem, centre_nm
     toward, plane_spread_nm = rng.choice([-1.0, 1.0]), source.plane_spread_nm.draw(rng)
     plane = _glide_plane(specimen, system, centre_nm, rng)
     shapes = _shapes(source, plane, _chord_nm(plane, specimen), positions_nm, toward, rng)
-    lines: list[Dislocation] = []
-    for along_nm, shape in zip(toward * (positions_nm.mean() - positions_nm), shapes):
+    places_nm, reach_nm = toward * (positions_nm.mean() - positions_nm), specimen.reach_nm + positions_nm[-1]
+    lines, held = ([], 0) if plane_spread_nm else _held_lines(plane, places_nm, shapes, specimen, toward, reach_nm)
+    for along_nm, shape in zip(places_nm[held:], shapes[held:]):
         on = plane.shifted(rng.normal(0, plane_spread_nm)) if plane_spread_nm else plane
         lines += bow_out(on, specimen.faces, along_nm=float(along_nm), shape=shape, step_nm=specimen.step_nm,
-                         reach_nm=specimen.reach_nm + positions_nm[-1])  # fmt: skip
+                         reach_nm=reach_nm)  # fmt: skip
     return lines
 
 

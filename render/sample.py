@@ -34,7 +34,7 @@ from render.conditions import (
 )
 from render.detector import Detector
 from render.draw import Fixed
-from render.draw_surroundings import draw_deposits, surrounded_foil
+from render.draw_surroundings import draw_deposits, draw_film, surrounded_foil
 from render.mixture import Specimen, draw_mixture
 from render.sample_config import FileScene, NetworkScene, SampleConfig
 from render.scene import Scene
@@ -126,7 +126,8 @@ def _draw_condition(
     foil = draw_foil(config.foil, crystal, beam, thickness_nm, max(field_nm(config.shape, pixel_nm)), rng)
     foil = surrounded_foil(_surroundings(config), foil, crystal, beam, config.shape, pixel_nm, around)
     detector = draw_detector(config.detector, config.shape, pixel_nm, crystal, beam, rng)
-    return beam, foil, detector, Specimen.of(crystal, foil, beam, config.shape, pixel_nm)
+    film = draw_film(_surroundings(config), config.shape, pixel_nm, around)
+    return beam, foil, detector, Specimen.of(crystal, foil, beam, config.shape, pixel_nm, film)
 
 
 def _scene(
