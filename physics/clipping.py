@@ -6,9 +6,10 @@ Axes: K vertices, C cuts. All positions in nm, image frame.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import numba
 import numpy as np
 
 # Heights (entrance, exit) of the two faces over the columns at (x, y).
@@ -26,7 +27,6 @@ class RoughFaces:
         return self.heights_nm(x_nm, y_nm)
 
 
-
 FACE_TOLERANCE_NM = 1e-6
 FACE_ACCURACY_NM = 1e-9
 SHORTEST_SEGMENT_NM = 1e-2
@@ -39,22 +39,60 @@ def between_faces(points_nm: np.ndarray, faces: Faces) -> list[np.ndarray]:
     A segment may cross each face once (a step of `RoughFaces` may); vertices closer than SHORTEST_SEGMENT_NM to a cut are
     dropped. A closed loop that is cut keeps no trace of where it began.
     """
-    if isinstance(faces, RoughFaces):
-        points_nm = _divided(points_nm, faces.finest_nm)
-    with_cuts = _with_cuts(points_nm, _crossings(points_nm, faces))
+    return lines_between_faces([points_nm], faces)[0]
+
+
+def lines_between_faces(lines_nm: Sequence[np.ndarray], faces: Faces) -> list[list[np.ndarray]]:
+    """`between_faces` of many polylines at once: the parts of each."""
+    if not lines_nm:
+        return []
+    rough = isinstance(faces, RoughFaces)
+    if rough:
+        lines_nm = [_divided(line, faces.finest_nm) for line in lines_nm]
+    points_nm = np.concatenate(lines_nm)
+    last = np.cumsum([len(line) for line in lines_nm]) - 1
+    with_cuts, at_end = _with_cuts(points_nm, _crossings(points_nm, last, faces), last)
     middles = (with_cuts[1:] + with_cuts[:-1]) / 2
     inside = _depth_nm(middles, faces) >= -FACE_TOLERANCE_NM
     # A stretch that begins or ends well inside is inside, even where it grazes a rough face on its way to the cut.
     deep = _depth_nm(with_cuts, faces) > 10 * FACE_TOLERANCE_NM
     inside |= deep[1:] | deep[:-1]
-    if inside[0] and inside[-1] and not inside.all() and np.array_equal(points_nm[0], points_nm[-1]):
-        first = int(np.argmin(inside))
-        with_cuts = np.concatenate([with_cuts[first:-1], with_cuts[: first + 1]])
-        inside = np.roll(inside, -first)
+    inside[at_end[:-1]] = False  # between the end of a line and the beginning of the next
     changes = np.flatnonzero(np.diff(np.concatenate([[False], inside, [False]]).astype(np.int8)))
-    spaced = (_spaced(with_cuts[start : stop + 1]) for start, stop in zip(changes[::2], changes[1::2]))
-    pieces = [piece for piece in spaced if piece is not None]
-    return [_undivided(piece) for piece in pieces] if isinstance(faces, RoughFaces) else pieces
+    starts, stops = changes[::2], changes[1::2]
+    line_of = np.searchsorted(at_end, starts)
+    crowded = _crowded(with_cuts, starts, stops)
+    parts: list[list[np.ndarray]] = [[] for _ in lines_nm]
+    for line, start, stop, check in zip(line_of.tolist(), starts.tolist(), stops.tolist(), crowded.tolist()):
+        parts[line].append(with_cuts[start : stop + 1])
+        first = at_end[line - 1] + 1 if line else 0
+        closes = stop == at_end[line] and len(parts[line]) > 1 and np.array_equal(with_cuts[first], with_cuts[stop])
+        if closes and np.array_equal(parts[line][0][0], with_cuts[first]):
+            # The first and the last part of a loop that is cut are one.
+            tail = parts[line].pop()
+            whole = np.concatenate([tail, parts[line].pop(0)[1:]])
+            parts[line] = [piece for piece in (*parts[line], _spaced(whole)) if piece is not None]
+        elif check:
+            spaced = _spaced(parts[line].pop())
+            parts[line] += [] if spaced is None else [spaced]
+    return [[_undivided(piece) for piece in pieces] for pieces in parts] if rough else parts
+
+
+@numba.njit(cache=True, error_model="numpy")
+def span_in_box(
+    ax: float, ay: float, bx: float, by: float, low_x: float, low_y: float, high_x: float, high_y: float
+) -> tuple[float, float]:
+    """Span of the segment a-b, in its parameter, inside a box (Liang & Barsky 1984); (1, 0) if it misses the box."""
+    low, high = 0.0, 1.0
+    for rate, room in ((ax - bx, ax - low_x), (bx - ax, high_x - ax), (ay - by, ay - low_y), (by - ay, high_y - ay)):
+        if rate == 0:
+            if room < 0:
+                return 1.0, 0.0
+        elif rate < 0:
+            low = max(low, room / rate)
+        else:
+            high = min(high, room / rate)
+    return (low, high) if low <= high else (1.0, 0.0)
 
 
 def in_window(points_nm: np.ndarray, half_window_nm: np.ndarray) -> list[np.ndarray]:
@@ -122,12 +160,13 @@ def _without_repeats(points_nm: np.ndarray) -> np.ndarray:
     return points_nm[keep]
 
 
-def _crossings(points_nm: np.ndarray, faces: Faces) -> np.ndarray:
-    """Where the polyline crosses a face, as positions (C,) along it in units of segments."""
+def _crossings(points_nm: np.ndarray, last: np.ndarray, faces: Faces) -> np.ndarray:
+    """Where polylines that end at the vertices `last` cross a face: positions (C,) in units of segments."""
     heights = np.array(faces(points_nm[:, 0], points_nm[:, 1]))
     above_nm = points_nm[:, 2] - heights
     before, after = above_nm[:, :-1], above_nm[:, 1:]
     crosses = (np.minimum(before, after) < -FACE_TOLERANCE_NM) & (np.maximum(before, after) > FACE_TOLERANCE_NM)
+    crosses[:, last[:-1]] = False
     face, segment = np.nonzero(crosses)
     if not len(face):
         return np.empty(0)
@@ -149,12 +188,30 @@ def _crossings(points_nm: np.ndarray, faces: Faces) -> np.ndarray:
     return segment + t
 
 
-def _with_cuts(points_nm: np.ndarray, cuts: np.ndarray) -> np.ndarray:
-    """The polyline with a vertex more at each cut."""
+def _with_cuts(points_nm: np.ndarray, cuts: np.ndarray, last: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The polylines with a vertex more at each cut, and where the vertices `last` are now."""
+    if not len(cuts):
+        return points_nm, last
     along = np.unique(np.concatenate([np.arange(len(points_nm), dtype=np.float64), cuts]))
     segment = np.minimum(along.astype(np.int64), len(points_nm) - 2)
     part = (along - segment)[:, None]
-    return np.where(part == 1, points_nm[segment + 1], points_nm[segment] + part * (points_nm[segment + 1] - points_nm[segment]))
+    with_cuts = np.where(part == 1, points_nm[segment + 1], points_nm[segment] + part * (points_nm[segment + 1] - points_nm[segment]))
+    return with_cuts, np.searchsorted(along, last)
+
+
+def _crowded(points_nm: np.ndarray, starts: np.ndarray, stops: np.ndarray) -> np.ndarray:
+    """Which of the pieces from starts to stops have vertices other than their ends close to one of these."""
+    if not len(starts):
+        return np.zeros(0, dtype=bool)
+    counts = stops - starts + 1
+    begins = np.concatenate([[0], np.cumsum(counts)[:-1]])
+    own = points_nm[np.arange(counts.sum()) + np.repeat(starts - begins, counts)]
+    close = np.zeros(len(starts), dtype=np.int64)
+    for end in (starts, stops):
+        away = own - np.repeat(points_nm[end], counts, axis=0)
+        near = np.einsum("ij,ij->i", away, away) < SHORTEST_SEGMENT_NM**2
+        close += np.add.reduceat(near.astype(np.int64), begins)
+    return close > 2
 
 
 def _spaced(piece: np.ndarray) -> np.ndarray | None:

@@ -31,8 +31,8 @@ SPLIT_STREAM = 0x73706C6974  # "split": a stream of its own, so that no image sh
 
 CONVENTIONS = {
     "pixels": "x right, y down, (0, 0) at the centre of the top-left pixel",
-    "curve": "points_px is the projected core (the image of a line lies beside it where s is not 0: up to the width of "
-    "its contrast); it is not clipped at the frame; a loop repeats its first vertex",
+    "curve": "points_px is where the image of the line runs, averaged over an effective extinction distance along it; "
+    "core_px is where its core projects; neither is clipped at the frame; a loop repeats its first vertex",
     "mask": "pixel centres within half_width_px (interpolated along the curve) of the nearest point of points_px, "
     "round ends included, visible or not; where lines overlap each keeps its pixels",
     "half_width_px": "half the full width at half maximum of the contrast, averaged with the contrast as weight over an "

@@ -166,6 +166,9 @@ def _curve_faults(line: Line) -> Iterator[str]:
     for name in ("points_px", "core_px", "half_width_px", "contrast", "depth_nm"):
         if not np.isfinite(getattr(line, name)).all():
             yield f"{name} must be finite"
+    closed = [bool(np.array_equal(curve[0], curve[-1])) for curve in (line.points_px, line.core_px)]
+    if len(line.points_px) > 2 and closed[1] and not closed[0]:
+        yield "points_px must repeat its first vertex, as core_px does"
     if not (line.half_width_px >= 1).all():
         yield f"half_width_px must be >= 1, got {line.half_width_px.min():g}"
     burgers = np.array(line.burgers_uvw)

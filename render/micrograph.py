@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from physics.errors import require
-from render.rasterise import line_mask
+from render.rasterise import line_mask, line_masks
 
 if TYPE_CHECKING:
     from render.scene import Scene
@@ -25,10 +25,11 @@ CURVE_HALF_WIDTH_PX = 1.5
 class Line:
     """The label of one dislocation: its curve, and what is known of it.
 
-    `points_px` (K, 2) is the line's curve in the image; image positions beside the core are not computed yet, so that
-    it equals the projected core (off the dark ridge by up to its width where s is not 0). In float32 (so that a stored label is the label);
-    it runs on beyond the frame by two half-widths or to the line's end, and a loop repeats its first vertex.
-    `core_px` (K, 2) is the projected core, `half_width_px` (K,) half the FWHM of the contrast, at least 1,
+    `points_px` (K, 2) is where the image of the line runs, what a person would trace, and `core_px` (K, 2) where its
+    core projects, vertex by vertex; the image lies beside the core, by up to the width of its contrast where s is not 0
+    (`render.image_curve`). Both are float32, so that a stored label is the label; they run on beyond the frame by two
+    half-widths or to the line's end, and a loop repeats its first vertex. `half_width_px` (K,) is half the FWHM of the
+    contrast, at least 1,
     `contrast` (K,) signed and relative to the local background, `depth_nm` (K,) along the beam from the
     entrance face, `visible` (K,) is |contrast| >= scene.visible_contrast.
     """
@@ -51,6 +52,13 @@ class Line:
     def mask(self, shape: tuple[int, int]) -> np.ndarray:
         """Exact mask (Y, X) bool: pixel centres within `half_width_px` of the nearest point of the curve."""
         return line_mask(self.points_px, self.half_width_px, shape)
+
+    def touches(self, shape: tuple[int, int]) -> bool:
+        """Whether the mask holds any pixel."""
+        x, y = self.points_px[:, 0], self.points_px[:, 1]
+        # A vertex among pixel centres has one within 0.71 px, and no half-width is below 1.
+        within = (x >= 0) & (x <= shape[1] - 1) & (y >= 0) & (y <= shape[0] - 1)
+        return bool(within.any()) or bool(self.mask(shape).any())
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -102,7 +110,4 @@ class Micrograph:
     @cached_property
     def masks(self) -> np.ndarray:
         """Exact instance masks (L, Y, X) bool; where lines overlap, each keeps its pixels."""
-        masks = np.zeros((len(self.lines), *self.shape), dtype=bool)
-        for mask, line in zip(masks, self.lines):
-            mask[:] = line.mask(self.shape)
-        return masks
+        return line_masks([(line.points_px, line.half_width_px) for line in self.lines], self.shape)

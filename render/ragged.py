@@ -20,7 +20,7 @@ from render.micrograph import Distractor, Line, Micrograph
 LABEL_ARRAYS: dict[str, tuple[str, tuple[str, ...], str]] = {
     "line_offsets": ("int64", ("image+1",), "first line of each image, in this shard"),
     "vertex_offsets": ("int64", ("line+1",), "first vertex of each line"),
-    "points_px": ("float32", ("vertex", "xy"), "the curve: x right, y down, (0, 0) the centre of the top-left pixel"),
+    "points_px": ("float32", ("vertex", "xy"), "where the line's image runs: x right, y down, (0, 0) the centre of the top-left pixel"),
     "half_width_px": ("float32", ("vertex",), "half the FWHM of the contrast, at least 1"),
     "contrast": ("float32", ("vertex",), "signed, relative to the local background"),
     "depth_nm": ("float32", ("vertex",), "along the beam from the entrance face"),

@@ -5,9 +5,13 @@ Axes: K vertices, (Y, X) image rows and columns.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numba
 import numpy as np
 from numpy.typing import ArrayLike
+
+from physics.parallel import over_threads
 
 
 def line_mask(points_px: ArrayLike, half_width_px: ArrayLike, shape: tuple[int, int]) -> np.ndarray:
@@ -22,6 +26,25 @@ def line_mask(points_px: ArrayLike, half_width_px: ArrayLike, shape: tuple[int, 
     if len(points_px):
         _fill(points_px, half_width_px, mask)
     return mask
+
+
+def line_masks(curves: Sequence[tuple[np.ndarray, np.ndarray]], shape: tuple[int, int]) -> np.ndarray:
+    """`line_mask` (L, Y, X) of many curves, given as (points, half-width), on all threads."""
+    masks = np.zeros((len(curves), *shape), dtype=np.bool_)
+    if curves:
+        points_px = np.concatenate([points for points, _ in curves]).astype(np.float64)
+        half_width_px = np.concatenate([width for _, width in curves]).astype(np.float64)
+        first = np.concatenate([[0], np.cumsum([len(points) for points, _ in curves])])
+        over_threads(_fill_lines, len(curves), points_px, half_width_px, first, masks)
+    return masks
+
+
+@numba.njit(cache=True, error_model="numpy", nogil=True)
+def _fill_lines(begin, end, points_px, half_width_px, first, masks):
+    for line in range(begin, end):
+        a, b = first[line], first[line + 1]
+        if b > a:
+            _fill(points_px[a:b], half_width_px[a:b], masks[line])
 
 
 @numba.njit(cache=True, error_model="numpy")

@@ -30,6 +30,11 @@ class Specimen:
     foil_shape: FoilShape
     poisson_ratio: float
 
+    @property
+    def two_beam_isotropic(self) -> bool:
+        """Whether the image is that of two beams in an isotropic crystal, for which labels have a compiled route."""
+        return True
+
     @classmethod
     def of(cls, scene: Scene) -> Specimen:
         xi_0_prime_nm, xi_g_prime_nm = beam_absorption_nm(scene.crystal, scene.beam)
@@ -61,11 +66,11 @@ def continuation_nm(scene: Scene) -> float:
     return CONTINUATION_THICKNESSES * scene.foil.thickness_nm + 2 * max(field_nm(scene.shape, scene.pixel_nm))
 
 
-def segments(scene: Scene, specimen: Specimen, lines: tuple | None = None) -> Segments:
-    """Segments of the Scene's dislocations, or of `lines` alone."""
+def segments(scene: Scene, specimen: Specimen, lines: tuple | None = None, alone: bool = False) -> Segments:
+    """Segments of the Scene's dislocations, or of `lines`; `alone` as if each were the only one."""
     burgers_from_uvw = specimen.image_from_crystal @ scene.crystal.lattice_nm
     chosen = scene.dislocations if lines is None else lines
-    return segments_of(chosen, burgers_from_uvw, continuation_nm(scene))
+    return segments_of(chosen, burgers_from_uvw, continuation_nm(scene), alone)
 
 
 def fault_sheets(scene: Scene, specimen: Specimen) -> tuple[np.ndarray, np.ndarray] | tuple[None, None]:

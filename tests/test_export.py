@@ -80,8 +80,18 @@ def test_labelme_strips_lie_on_the_visible_parts(dataset, tmp_path):
         wanted = [part for line in dataset.lines(i) for part in visible_parts(line, dataset.shape)]
         assert len(document["shapes"]) == len(wanted)
         for shape, part in zip(document["shapes"], wanted):
-            assert shape["shape_type"] == "linestrip" and np.abs(np.array(shape["points"]) - part).max() < 1e-3
+            assert shape["shape_type"] == "linestrip" and np.abs(np.array(shape["points"]) - 0.5 - part).max() < 1e-3  # from the pixel's corner
             assert (part >= -0.5 - 1e-9).all() and (part <= [columns - 0.5, rows - 0.5]).all()
+
+
+def test_an_exported_labelme_file_reads_back_without_a_shift(dataset, tmp_path):
+    from train.evaluate import read_labelme
+
+    out = export_dataset(dataset, "labelme", tmp_path / "labelme")
+    wanted = [part for line in dataset.lines(0) for part in visible_parts(line, dataset.shape)]
+    longest = max(wanted, key=len)
+    curves = (*(truth := read_labelme(out / "000000.png").truth).curves_px, *truth.silent_px)
+    assert min(np.abs(curve[0] - longest[0]).max() for curve in curves) < 1e-3  # written with three digits
 
 
 def test_visible_parts_are_cut_at_the_frame_and_at_invisible_vertices(dataset):

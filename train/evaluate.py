@@ -101,19 +101,23 @@ def read_labelme(image_path: Path) -> Sample:
     """An image and its labelme file: linestrips and lines are dislocations, a polygon labelled "roi" the judged part.
 
     A closed polygon with any other label is a loop. Flag "complete": false says that only some lines are labelled.
+    Coordinates count from the centre of the top-left pixel, unless the flag "corner_origin" is true: labelme itself and
+    `render.export` count from its corner, and half a pixel is taken off.
     """
     frame = next(read_frames(image_path))
     label_path = image_path.with_suffix(".json")
     try:
         labels = json.loads(label_path.read_text(encoding="utf-8"))
         shapes = [(s["label"], s.get("shape_type", "polygon"), np.array(s["points"], dtype=np.float64)) for s in labels["shapes"]]
-        complete = bool((labels.get("flags") or {}).get("complete", True))
+        flags = labels.get("flags") or {}
+        complete, corner_px = bool(flags.get("complete", True)), 0.5 if flags.get("corner_origin", False) else 0.0
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{label_path} must be a labelme file, got {type(error).__name__}: {' '.join(str(error).split())}") from None
     roi, lines = None, []
     for label, kind, points in shapes:
         if points.ndim != 2 or points.shape[1] != 2 or len(points) < 2:
             continue
+        points = points - corner_px
         finite = np.isfinite(points).all(axis=1)
         require(bool(finite.all()), f"{label_path}: every vertex", "be finite", points[int(np.argmin(finite))].tolist())
         if label == "roi":

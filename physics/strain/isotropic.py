@@ -52,18 +52,29 @@ def coefficients(
 
     Segments that contribute nothing (along `direction`, or without any g.b, g.w, w.b) are left out.
     """
+    rows, silent = coefficient_rows(
+        segments.start_nm, segments.end_nm, segments.burgers_nm, g_image, direction, poisson_ratio, core_nm
+    )
+    return np.ascontiguousarray(rows[~silent])
+
+
+def coefficient_rows(
+    start_nm: np.ndarray, end_nm: np.ndarray, burgers_nm: np.ndarray, g_image: ArrayLike, direction: ArrayLike,
+    poisson_ratio: float, core_nm: float,
+) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+    """A row (S, WIDTH) for every piece from start to end (S, 3), and which of them (S,) contribute nothing."""
     require(-1 < poisson_ratio < 0.5, "poisson_ratio", "lie in (-1, 0.5)", poisson_ratio)
     require(core_nm > 0, "core_nm", "be > 0", core_nm)
     g = np.asarray(g_image, dtype=np.float64)
     e = np.asarray(direction, dtype=np.float64)
-    along = segments.end_nm - segments.start_nm
+    along = end_nm - start_nm
     length = np.linalg.norm(along, axis=1)
     t = along / length[:, None]
     w = np.cross(t, e)
     w_norm = np.linalg.norm(w, axis=1)
     n1 = w / np.maximum(w_norm, 1e-300)[:, None]  # zero for a segment along `direction`, which is left out below
     n2 = np.cross(t, n1)
-    b = segments.burgers_nm
+    b = burgers_nm
     g1, g2, gt = n1 @ g, n2 @ g, t @ g
     b1, b2, bt = (np.einsum("si,si->s", n, b) for n in (n1, n2, t))
     k = 1 / (1 - poisson_ratio)
@@ -74,9 +85,9 @@ def coefficients(
     m1 = nu_k * b1 * g1 + g_dot_b + g1 * b1
     m2 = nu_k * b1 * g2 + g1 * b2
     m_t = nu_k * b1 * gt + g1 * bt
-    rows = np.zeros((len(segments), WIDTH))
+    rows = np.zeros((len(start_nm), WIDTH))
     rows[:, T : T + 3], rows[:, N1 : N1 + 3], rows[:, N2 : N2 + 3] = t, n1, n2
-    rows[:, START : START + 3] = segments.start_nm
+    rows[:, START : START + 3] = start_nm
     rows[:, LENGTH], rows[:, CORE_SQ] = length, a_sq
     rows[:, E1] = -2 * m1 + k * (g1 * b1 + b1 * g1 + g1 * b1 + g2 * b2)
     rows[:, E2] = -2 * m2 + k * (g1 * b2 + b1 * g2)
@@ -89,7 +100,7 @@ def coefficients(
     rows[:, E1:WIDTH] *= scale[:, None]
     rows[:, Q1], rows[:, Q2] = b1, b2
     silent = (w_norm < 1e-12) | (np.abs(rows[:, [E1, E2, NA1, NA2, F1, C1, C2, H1, H2]]).max(axis=1) < 1e-15)
-    return np.ascontiguousarray(rows[~silent])
+    return rows, silent
 
 
 def depth_gradient(

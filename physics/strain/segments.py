@@ -55,19 +55,21 @@ class Segments:
 
 
 def segments_of(
-    dislocations: Sequence[Dislocation], burgers_from_uvw: ArrayLike, continuation_nm: float
+    dislocations: Sequence[Dislocation], burgers_from_uvw: ArrayLike, continuation_nm: float, alone: bool = False
 ) -> Segments:
     """Segments of all lines; open ends run on straight along their end tangent for `continuation_nm`.
 
     A dislocation cannot end in a crystal: an end 20 nm from a column alone gives a g.b = 0 screw 12 %
-    contrast. Ends in a node where the Burgers vectors balance stay as they are. `burgers_from_uvw` (3, 3) is
+    contrast. Ends in a node where the Burgers vectors balance stay as they are,
+    unless each line is to be taken `alone`: then it runs on there too. `burgers_from_uvw` (3, 3) is
     `image_from_crystal @ crystal.lattice_nm`.
     """
     burgers_from_uvw = frozen_array(burgers_from_uvw, (3, 3), "burgers_from_uvw")
     require(continuation_nm >= 0, "continuation_nm", "be >= 0", continuation_nm)
     points_nm = [line.points_nm.copy() for line in dislocations]
     if continuation_nm > 0:
-        for i, end in open_ends(dislocations):
+        every_end = ((i, end) for i, line in enumerate(dislocations) if not line.closed for end in (0, -1))
+        for i, end in every_end if alone else open_ends(dislocations):
             points_nm[i] = _continued(points_nm[i], end, continuation_nm)
     counts = [len(points) - 1 for points in points_nm]
     burgers_nm = [burgers_from_uvw @ line.burgers_uvw for line in dislocations]
