@@ -86,8 +86,8 @@ class InterlaceConfig:
 class NoiseConfig:
     """Correlated noise (`render.noise.CorrelatedNoise`)."""
 
-    share: float = 0.7
-    fraction: Draw = _draw({"log_uniform": [0.005, 0.09]})
+    share: float = 0.85
+    fraction: Draw = _draw({"log_uniform": [0.008, 0.1]})
     lag1: Draw = _draw({"uniform": [0.35, 0.85]})
 
     def __post_init__(self) -> None:
@@ -164,7 +164,7 @@ class BurnInConfig:
 class DetectorConfig:
     """The camera and the illumination (`render.detector.Detector`); `noise_seed` null: one of the image's own."""
 
-    dose_e_per_px: Draw = _draw({"log_uniform": [150, 5000]})
+    dose_e_per_px: Draw = _draw({"log_uniform": [120, 4000]})
     gain_counts_per_e: Draw = _draw({"uniform": [2, 10]})
     offset_counts: Draw = _draw({"uniform": [0, 300]})
     mtf_sigma_px: Draw = _draw({"uniform": [0.45, 1.1]})

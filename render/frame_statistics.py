@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
-from scipy.ndimage import gaussian_filter, map_coordinates
+from scipy.ndimage import gaussian_filter, map_coordinates, median_filter
 
 BLOCK_PX = 24
 FLATTEST_SHARE = 0.2  # of the blocks, in which noise is looked for
-BACKGROUND_FIELD = 1 / 25  # of the shorter side: standard deviation of the smoothing that leaves the background
+BACKGROUND_FIELD = 1 / 25  # of the shorter side: a third of the window's width whose median is the background
+COARSE_PX = 4
 LOW_BAND = (0.006, 0.03)  # cycles a pixel
 MID_BAND = (0.06, 0.2)
 SPECTRUM_BINS = 12
@@ -23,8 +24,14 @@ MOST_PLACES = 600
 
 
 def background(image: np.ndarray) -> np.ndarray:
-    """The image (Y, X) without its lines and grain."""
-    return gaussian_filter(image, max(4.0, BACKGROUND_FIELD * min(image.shape)), mode="nearest")
+    """The image (Y, X) without its lines and grain: a running median, which what covers less than half of it does not move."""
+    coarse_px = COARSE_PX if min(image.shape) >= 16 * COARSE_PX else 1
+    rows, columns = (n // coarse_px * coarse_px for n in image.shape)
+    blocks = image[:rows, :columns].reshape(rows // coarse_px, coarse_px, columns // coarse_px, coarse_px).mean(axis=(1, 3))
+    sigma = max(4.0, BACKGROUND_FIELD * min(image.shape)) / coarse_px
+    smooth = gaussian_filter(median_filter(blocks, 2 * round(1.5 * sigma) + 1, mode="nearest"), sigma / 2, mode="nearest")
+    at = [(np.arange(n) - (coarse_px - 1) / 2) / coarse_px for n in image.shape]
+    return map_coordinates(smooth, np.meshgrid(*at, indexing="ij"), order=1, mode="nearest")
 
 
 def background_range(image: np.ndarray) -> float:
@@ -40,6 +47,8 @@ def noise_level(image: np.ndarray) -> tuple[float, float]:
     or in the dark (under 0.3 of the median) do not count. The median over the blocks; nan where there are none.
     """
     blocks = _blocks(image)
+    if not len(blocks):
+        return float("nan"), float("nan")
     slope = _blocks(np.hypot(*np.gradient(gaussian_filter(image, 3.0))))
     mean = blocks.mean(axis=(1, 2))
     clipped = ((blocks <= image.min()) | (blocks >= image.max())).mean(axis=(1, 2)) > 0.02
@@ -84,7 +93,7 @@ def across_lines(
     sample = (
         places_px[:, None, None] + normals[:, None, None] * offsets[None, None, :, None] + tangents[:, None, None] * along[None, :, None, None]
     )
-    profiles = map_coordinates(image, [sample[..., 1], sample[..., 0]], order=1, mode="nearest").mean(axis=1)
+    profiles = map_coordinates(image, [sample[..., 1], sample[..., 0]], order=3, mode="nearest").mean(axis=1)
     return _width_and_depth(profiles, offsets)
 
 
@@ -138,7 +147,8 @@ def _slope(frequency: np.ndarray, power: np.ndarray, band: tuple[float, float]) 
     """Least-squares slope of log power against log frequency over rings of equal width in log frequency."""
     edges = np.geomspace(*band, SPECTRUM_BINS + 1)
     ring = np.digitize(frequency, edges) - 1
+    power = np.maximum(power, 1e-30)  # a flat frame
     means = [(np.log(frequency[ring == k]).mean(), np.log(power[ring == k].mean())) for k in range(SPECTRUM_BINS) if (ring == k).any()]
-    if len(means) < 3:
+    if len(means) < 3 or power.max() <= 1e-20:
         return float("nan")
     return float(np.polyfit(*zip(*means), 1)[0])
