@@ -49,7 +49,7 @@ class UnevennessConfig:
 class ApertureConfig:
     """An aperture whose edge crosses the field at `inset_field` from its border, seen from a random side."""
 
-    share: float = 0.08
+    share: float = 0.06
     radius_field: Draw = _draw({"log_uniform": [0.5, 3]})
     inset_field: Draw = _draw({"uniform": [0.02, 0.3]})
     softness_field: Draw = _draw({"log_uniform": [0.004, 0.06]})
@@ -123,12 +123,12 @@ class RecordingConfig:
     """Grey levels and their file (`render.recording.Recording`); without it the image holds 16-bit counts."""
 
     share: float = 0.85
-    black_share: Draw = _draw({"weighted": [[0, 1], [{"uniform": [-1.5, 0.8]}, 4]]})
+    black_share: Draw = _draw({"weighted": [[0, 1], [{"uniform": [-0.7, 0.85]}, 4]]})
     black_percent: Draw = _draw({"uniform": [0, 1]})
     white_percent: Draw = _draw({"uniform": [98.5, 100]})
-    white_level: Draw = _draw({"uniform": [0.75, 1]})
+    white_level: Draw = _draw({"uniform": [0.55, 1]})
     inverted_share: float = 0.06
-    gamma: Draw = _draw({"weighted": [[1, 2], [{"log_uniform": [0.4, 1.4]}, 3]]})
+    gamma: Draw = _draw({"weighted": [[1, 2], [{"log_uniform": [0.5, 1.5]}, 3]]})
     levels: Draw = _draw({"weighted": [[256, 9], [{"integers": [64, 220]}, 1]]})
     video_step: Draw = _draw({"weighted": [[None, 3], [{"log_uniform": [3, 16]}, 2]]})
     video_block_px: Draw = _draw({"weighted": [[8, 2], [4, 1], [16, 1]]})
@@ -171,14 +171,14 @@ class DetectorConfig:
     readout_noise_counts: Draw = _draw({"uniform": [0, 6]})
     illumination_centre_field: Draw = _draw([0.0, 0.0])
     illumination_sigma_field: Draw = _draw({"weighted": [[None, 1], [{"log_uniform": [0.2, 1.3]}, 4]]})
-    illumination_floor: Draw = _draw({"uniform": [0, 0.25]})
+    illumination_floor: Draw = _draw({"uniform": [0, 0.2]})
     illumination_offset_field: Draw = _draw({"normal": [0, 0.22]})
     noise_seed: Draw = _draw(None)
     camera_pixel_px: Draw = _draw({"weighted": [[1, 3], [{"uniform": [1.05, 1.7]}, 1]]})
     unevenness: UnevennessConfig = UnevennessConfig()
     condenser_edge: ApertureConfig = ApertureConfig()
     objective_edge: ApertureConfig = ApertureConfig(
-        share=0.05, softness_field=parse({"log_uniform": [0.02, 0.12]}, "softness_field"),
+        share=0.04, softness_field=parse({"log_uniform": [0.02, 0.12]}, "softness_field"),
         transmission=parse({"uniform": [0.1, 0.6]}, "transmission"),
     )  # fmt: skip
     blur: BlurConfig = BlurConfig()
