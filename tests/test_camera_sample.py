@@ -111,7 +111,7 @@ def test_a_scene_with_every_part_survives_json_and_renders_the_same_bytes():
     first, second = simulate(scene), simulate(again)
     assert np.array_equal(first.image, second.image)
     kinds = [d.kind for d in first.distractors]
-    assert kinds.count("text") == len(scene.detector.burn_in) and set(kinds) <= {"text", "edge"}
+    assert kinds.count("text") == len(scene.detector.burn_in) and "edge" in kinds
 
 
 def test_a_scene_written_before_cameras_had_parts_is_read_as_it_was():
