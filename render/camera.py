@@ -138,7 +138,8 @@ def _marks(
     if chances[4] < config.caption_share:
         width, height = text_size_px(caption, size_px, font)
         x = edge_px if right else columns - 1 - edge_px - width
-        y = edge_px if places[5] < 0.5 and not right else rows - 1 - edge_px - height
+        # The upper right corner may be g's.
+        y = edge_px if places[5] < 0.5 and not right and chances[5] >= config.g_share else rows - 1 - edge_px - height
         marks.append(Mark(**text, text=caption, at_px=(max(1.0, x), y)))
     if chances[5] < config.g_share:
         marks += _g_arrow(shape, g_image_inv_nm(crystal, beam)[:2], edge_px, text)

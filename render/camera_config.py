@@ -123,7 +123,7 @@ class RecordingConfig:
     """Grey levels and their file (`render.recording.Recording`); without it the image holds 16-bit counts."""
 
     share: float = 0.85
-    black_share: Draw = _draw({"weighted": [[0, 1], [{"uniform": [-0.7, 0.85]}, 4]]})
+    black_share: Draw = _draw({"weighted": [[0, 1], [{"uniform": [-1, 0.8]}, 4]]})
     black_percent: Draw = _draw({"uniform": [0, 1]})
     white_percent: Draw = _draw({"uniform": [98.5, 100]})
     white_level: Draw = _draw({"uniform": [0.55, 1]})
