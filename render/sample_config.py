@@ -336,8 +336,8 @@ class SampleConfig:
     surroundings: SurroundingsConfig = field(default_factory=SurroundingsConfig)
     shape: tuple[int, int] = (512, 512)
     pixel_nm: Draw = _draw(None)
-    line_width_px: Draw = _draw({"log_uniform": [2.5, 9]})
-    pixel_limits_nm: tuple[float, float] = (0.4, 4.0)
+    line_width_px: Draw = _draw({"log_uniform": [1.6, 9]})
+    pixel_limits_nm: tuple[float, float] = (0.4, 5.0)
     visible_contrast: float = 0.02
     slice_nm: float = 1.0
     core_nm: float = 0.5
@@ -392,13 +392,14 @@ class SampleConfig:
 KINDS: dict[str, Mixture] = {
     "realistic": Mixture(
         kind="realistic",
-        pileups=PileUps(count=parse({"weighted": [[0, 3], [1, 4], [2, 3]]}, "count")),
-        bowouts=BowOuts(count=parse({"weighted": [[0, 2], [1, 3], [2, 3], [3, 2]]}, "count")),
-        glide=GlideLines(count=parse({"integers": [0, 12]}, "count")),
-        threading=ThreadingLines(count=parse({"integers": [0, 6]}, "count")),
+        pileups=PileUps(count=parse({"weighted": [[0, 5], [1, 4], [2, 2], [3, 1]]}, "count")),
+        bowouts=BowOuts(count=parse({"weighted": [[0, 4], [1, 3], [2, 2], [3, 2]]}, "count")),
+        glide=GlideLines(count=parse({"weighted": [[0, 1], [{"integers": [0, 12]}, 3]]}, "count")),
+        threading=ThreadingLines(count=parse({"weighted": [[0, 1], [{"integers": [0, 6]}, 3]]}, "count")),
         dipoles=Dipoles(count=parse({"weighted": [[0, 3], [1, 1], [2, 1]]}, "count")),
         loops=Loops(count=parse({"weighted": [[0, 4], [{"integers": [1, 6]}, 2]]}, "count")),
         min_lines=2,
+        max_lines=60,
         count_field_px=512,
         cluster_share=0.5,
     ),
