@@ -113,6 +113,16 @@ class BeamSet:
         coefficients[self.origin] = 0.0
         return directions, coefficients
 
+    @cached_property
+    def turn(self) -> np.ndarray:
+        """What a unit of deviation adds to d(g.u)/dd of each direction (R,); 0 off the row of the reference."""
+        directions, coefficients = self.directions
+        turn = np.zeros(len(directions))
+        if self.multiples is not None:
+            far = int(np.abs(coefficients[:, 0]).argmax())
+            turn[0] = self.multiples[far] / coefficients[far, 0]
+        return turn
+
     def matrix_inv_nm(self, turn_inv_nm: ArrayLike = 0.0, offsets_inv_nm: ArrayLike = 0.0) -> np.ndarray:
         """M (..., N, N) of d phi/dd = i pi M phi, without i/xi_0', at local deviations (...) of `reference_hkl`.
 
@@ -130,11 +140,6 @@ class BeamSet:
         require(self.multiples is not None, "beams", f"be multiples of {list(self.reference_hkl)} where s varies over the image",
                 self.hkl.tolist(), "take a flat foil, or a systematic row")  # fmt: skip
         return self.multiples
-
-    def fault_phase_rad(self, shift_uvw: ArrayLike) -> np.ndarray:
-        """2 pi g.R of every beam (N,) for the shift R of a fault, modulo 2 pi into (-pi, pi]."""
-        cycles = self.hkl @ np.asarray(shift_uvw, dtype=np.float64)
-        return 2 * np.pi * (cycles - np.ceil(cycles - 0.5))
 
 
 def beam_indices(beam: BeamCondition) -> np.ndarray | None:

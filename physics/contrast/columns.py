@@ -32,12 +32,13 @@ from physics.strain.segments import Segments
 
 # The polynomials of a slice hold while pi h |S| stays below 1; d(g.u)/dd far from lines adds little to s.
 WIDEST_STEP = 0.6
-# Likewise for many beams: pi h times half the spread of the eigenvalues, which for two beams is pi h |S|.
-WIDEST_STEP_MANY = 0.6
+# Likewise for many beams: pi h times half the spread of the eigenvalues, which for two beams is pi h |S|. Only the
+# error of varying strain depends on it, as layers of many beams are exact for any s.
+WIDEST_STEP_MANY = 1.0
 # What the far field of one segment may err by, as a fraction of 1/xi_g.
 FIELD_TOLERANCE = 5e-4
 # Largest d(g.u)/dd that layers of many beams are tabulated for, in units of that of one screw at their distance.
-FIELD_MARGIN = 2.0
+FIELD_MARGIN = 1.5
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -205,11 +206,10 @@ def _direct(
         return total
     rows = np.array([coefficients(segments, g, DOWN, poisson_ratio, core_nm) for g in beams.directions[0]])
     columns = _deviations(columns, beams)
-    table = many_beam.beam_table(beams, float(slice_nm), (0.0, 0.0), fault_phase, offsets[:1], weights[:1])
     matrices = np.array([beams.matrix_inv_nm(0.0, offset) for offset in offsets])
     intensity = np.empty((len(columns), len(beams)))
     over_threads(
-        direct_beam_intensities, len(columns), rows, columns, matrices, beams.directions[1], table.turn,
+        direct_beam_intensities, len(columns), rows, columns, matrices, beams.directions[1], beams.turn,
         1 / beams.xi_0_prime_nm, float(slice_nm), fault_z, np.exp(1j * fault_phase), weights, beams.origin, intensity,
     )  # fmt: skip
     return intensity
@@ -287,12 +287,9 @@ def _table(
     """The tables for layers, over the local deviations and FIELD_MARGIN times the field where panels begin."""
     nearest_nm = SMOOTH_LAYERS * layer_nm
     reach = max(FIELD_MARGIN * strength / (2 * math.pi * nearest_nm), 1e-4)
-    ends = np.array([deviations_inv_nm.min(), deviations_inv_nm.max()])
-    if beams.is_row and beams.multiples is not None:
-        far = int(np.abs(beams.directions[1][:, 0]).argmax())
-        ends = ends * beams.multiples[far] / beams.directions[1][far, 0]
+    ends = sorted(float(beams.turn[0] * d) for d in (deviations_inv_nm.min(), deviations_inv_nm.max()))
     return many_beam.beam_table(
-        beams, layer_nm, (float(ends.min()) - reach, float(ends.max()) + reach), fault_phase_rad, offsets_inv_nm, weights
+        beams, layer_nm, (ends[0], ends[1]), reach, fault_phase_rad, offsets_inv_nm, weights
     )
 
 

@@ -22,10 +22,11 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from physics.contrast.beams import BeamSet
-from physics.errors import require
 
-# Largest error of a layer's tabulated matrix; a hundred layers add up to 1e-4 of the incident amplitude at worst.
-TABLE_TOLERANCE = 1e-6
+# Largest error of a layer's tabulated matrix where no line is near, which adds up over all layers, and at the edge
+# of the zone that is passed in panels, which a column meets in a few.
+TABLE_TOLERANCE = 3e-7
+TABLE_TOLERANCE_NEAR = 2e-5
 MOST_POWERS = 8
 
 
@@ -34,8 +35,8 @@ class BeamTable(NamedTuple):
 
     coefficients: np.ndarray  # (N, R) float32
     steps: np.ndarray  # (N,) int64, whole steps from one beam's multiple to the next; empty where R > 1
-    generator: np.ndarray  # (Q, 2, N, W) float32, real and imaginary part of M less its common phase
-    layer: np.ndarray  # (Q, 2, N, K W) float32, coefficients of u^k of the inner factor less 1
+    generator: np.ndarray  # (Q, 2, N, N) float32, real and imaginary part of M less its common phase
+    layer: np.ndarray  # (Q, 2, N, K N) float32, coefficients of u^k of the inner factor less 1
     range_inv_nm: np.ndarray  # (2,) middle of beta and half its range: u = (beta - middle) / half
     turn: np.ndarray  # (R,) what a change of s of the reference reflection adds to beta of each direction
     fault: np.ndarray  # (F, 2, N) float32, factor of each beam at a fault
@@ -69,62 +70,58 @@ def eigenvalue_spread_inv_nm(beams: BeamSet, turn_inv_nm: ArrayLike = 0.0) -> fl
 
 
 def beam_table(
-    beams: BeamSet, layer_nm: float, beta_range_inv_nm: tuple[float, float], fault_phase_rad: np.ndarray,
-    offsets_inv_nm: np.ndarray, weights: np.ndarray,
+    beams: BeamSet, layer_nm: float, deviation_inv_nm: tuple[float, float], field_inv_nm: float,
+    fault_phase_rad: np.ndarray, offsets_inv_nm: np.ndarray, weights: np.ndarray,
 ) -> BeamTable:  # fmt: skip
-    """Tables for layers of `layer_nm` in which beta of a row, local deviation included, stays in the range.
+    """Tables for layers of `layer_nm`, for a row in which s of one multiple deviates within a range (low, high) and
+    d(g.u)/dd stays below `field_inv_nm`.
 
     Outside it the polynomial in beta goes on, with an error that grows as its next power. `fault_phase_rad` (F, N);
     `offsets_inv_nm` (Q, N) and `weights` (Q,) are the points of the spread.
     """
     directions, coefficients = beams.directions
-    width = -(-len(beams) // 4) * 4
-    generator = np.zeros((len(weights), 2, len(beams), width), dtype=np.float32)
-    low, high = beta_range_inv_nm
-    middle, half = (low + high) / 2, max((high - low) / 2, 1e-6)
+    generator = np.empty((len(weights), 2, len(beams), len(beams)), dtype=np.float32)
+    middle, deviation = sum(deviation_inv_nm) / 2, abs(deviation_inv_nm[1] - deviation_inv_nm[0]) / 2
+    half = deviation + field_inv_nm
     layers = []
     for q, offsets in enumerate(offsets_inv_nm):
         m = beams.matrix_inv_nm(0.0, offsets)
         diagonal = m.diagonal().real
         m = m - (diagonal.min() + diagonal.max()) / 2 * np.eye(len(beams))
-        generator[q, 0, :, : len(beams)], generator[q, 1, :, : len(beams)] = m.real, m.imag
+        generator[q] = m.real, m.imag
         if beams.is_row:
-            layers.append(_powers_of_inner_factor(m, coefficients[:, 0], layer_nm, middle, half))
+            layers.append(_powers_of_inner_factor(m, coefficients[:, 0], layer_nm, middle, half, deviation / half))
     count = max((len(powers) for powers in layers), default=0)
-    packed = np.zeros((len(weights), 2, len(beams), -(-count * len(beams) // 4) * 4), dtype=np.float32)
+    packed = np.zeros((len(weights), 2, len(beams), count * len(beams)), dtype=np.float32)
     for q, powers in enumerate(layers):
         flat = np.moveaxis(powers, 0, 1).reshape(len(beams), -1)
         packed[q, 0, :, : flat.shape[1]], packed[q, 1, :, : flat.shape[1]] = flat.real, flat.imag
-    reference = beams.reference_hkl
-    multiples = beams.multiples
-    turn = np.zeros(len(directions))
-    if beams.is_row and multiples is not None:
-        far = int(np.abs(coefficients[:, 0]).argmax())
-        turn[0] = multiples[far] / coefficients[far, 0]
-    elif multiples is None:
-        turn[:] = np.nan  # columns with a deviation are refused before
-    require(bool(np.any(reference)), "reference_hkl", "not be [0, 0, 0]", list(reference))
     fault = np.stack([np.cos(fault_phase_rad), np.sin(fault_phase_rad)], axis=1).astype(np.float32)
     return BeamTable(
         coefficients=np.ascontiguousarray(coefficients, dtype=np.float32),
         steps=np.diff(coefficients[:, 0], prepend=coefficients[0, 0]).round().astype(np.int64) if beams.is_row else np.empty(0, np.int64),
-        generator=generator, layer=packed, range_inv_nm=np.array([middle, half]), turn=np.nan_to_num(turn), fault=fault,
+        generator=generator, layer=packed, range_inv_nm=np.array([middle, half]), turn=beams.turn, fault=fault,
         mean_absorption_inv_nm=1 / beams.xi_0_prime_nm, weights=np.ascontiguousarray(weights, dtype=np.float64),
     )  # fmt: skip
 
 
-def _powers_of_inner_factor(m: np.ndarray, n: np.ndarray, layer_nm: float, middle: float, half: float) -> np.ndarray:
-    """Coefficients (K, N, N) of u^k in the inner factor less 1, as few as hold TABLE_TOLERANCE."""
+def _powers_of_inner_factor(
+    m: np.ndarray, n: np.ndarray, layer_nm: float, middle: float, half: float, usual: float
+) -> np.ndarray:
+    """Coefficients (K, N, N) of u^k in the inner factor less 1, as few as hold the tolerances.
+
+    |u| <= `usual` is where no line is near. Weighted least squares, closest there.
+    """
     n = n - n[0]
-    check = np.linspace(-1, 1, 41)
-    exact = _inner_factor(m, n, layer_nm, middle + half * check)
+    u = np.linspace(-1, 1, 81)
+    allowed = TABLE_TOLERANCE + TABLE_TOLERANCE_NEAR * (np.maximum(np.abs(u) - usual, 0) / (1 - usual)) ** 2
+    exact = _inner_factor(m, n, layer_nm, middle + half * u).reshape(len(u), -1)
     for count in range(1, MOST_POWERS + 1):
-        nodes = np.cos(np.pi * (np.arange(count) + 0.5) / count)
-        at_nodes = _inner_factor(m, n, layer_nm, middle + half * nodes)
-        powers = np.tensordot(np.linalg.inv(np.vander(nodes, increasing=True)), at_nodes, axes=1)
-        found = np.tensordot(np.vander(check, count, increasing=True), powers, axes=1)
-        if np.abs(found - exact).max() < TABLE_TOLERANCE:
+        powers_of_u = np.vander(u, count, increasing=True)
+        powers = np.linalg.lstsq(powers_of_u / allowed[:, None], exact / allowed[:, None], rcond=None)[0]
+        if (np.abs(powers_of_u @ powers - exact).max(axis=1) < allowed).all():
             break
+    powers = powers.reshape(count, *m.shape)
     powers[0] -= np.eye(len(m))
     return powers
 

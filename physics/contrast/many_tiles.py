@@ -21,6 +21,7 @@ BLOCK = 128
 # The series of an exponential ends where the next term falls below this.
 SERIES_TOLERANCE = 3e-8
 
+_ROW_1, _ROW_2, _ROW_3 = np.uint64(BLOCK), np.uint64(2 * BLOCK), np.uint64(3 * BLOCK)
 _ZERO, _ONE, _TWO, _HALF = np.float32(0), np.float32(1), np.float32(2), np.float32(1 / 2)
 _S1, _S2, _S3, _S4 = np.float32(-1 / 6), np.float32(1 / 120), np.float32(-1 / 5040), np.float32(1 / 362880)
 _C1, _C2, _C3, _C4, _C5 = np.float32(-1 / 2), np.float32(1 / 24), np.float32(-1 / 720), np.float32(1 / 40320), np.float32(-1 / 3628800)
@@ -37,7 +38,6 @@ def integrate_beams(betas, whole, entries, order, lengths, fields, crossed, colu
     coefficients, steps, generator, layer, limits, turn_of_s, fault, absorption, weights = table
     directions, depth, count = betas.shape
     beams = len(coefficients)
-    width = generator.shape[3]
     re, im = np.zeros((beams, count), np.float32), np.zeros((beams, count), np.float32)
     for g in range(beams):
         # 000 is the beam without phases in any direction.
@@ -48,11 +48,11 @@ def integrate_beams(betas, whole, entries, order, lengths, fields, crossed, colu
         for c in range(count):
             turn[r, c] = columns[c, 4] * turn_of_s[r]
     pending = np.zeros((directions, count), np.float32)
-    rows = max(layer.shape[3], width)
+    rows = max(layer.shape[3], beams)
     a_re, a_im = np.zeros(rows * BLOCK, np.float32), np.zeros(rows * BLOCK, np.float32)
-    b_re, b_im = np.zeros(width * BLOCK, np.float32), np.zeros(width * BLOCK, np.float32)
-    d_re, d_im = np.zeros(width * BLOCK, np.float32), np.zeros(width * BLOCK, np.float32)
-    diagonal = np.zeros(width * BLOCK, np.float32)
+    b_re, b_im = np.zeros(beams * BLOCK, np.float32), np.zeros(beams * BLOCK, np.float32)
+    d_re, d_im = np.zeros(beams * BLOCK, np.float32), np.zeros(beams * BLOCK, np.float32)
+    diagonal = np.zeros(beams * BLOCK, np.float32)
     mean, eps, step = np.zeros((directions, BLOCK), np.float32), np.zeros((directions, BLOCK), np.float32), np.zeros(BLOCK, np.float32)
     members = np.empty(count, np.int64)
     norm_0 = _norm(generator[point])
@@ -123,28 +123,40 @@ def _cis(x):
 
 
 @numba.njit(cache=True, error_model="numpy", fastmath={"contract"})
-def _add_four(re, im, at, x0, y0, x1, y1, x2, y2, x3, y3, out_re, out_im, to, count):
-    """Add four columns of a complex matrix times four rows of BLOCK from `at` on."""
-    for c in range(count):
-        p0, p1, p2, p3 = re[at + c], re[at + BLOCK + c], re[at + 2 * BLOCK + c], re[at + 3 * BLOCK + c]
-        q0, q1, q2, q3 = im[at + c], im[at + BLOCK + c], im[at + 2 * BLOCK + c], im[at + 3 * BLOCK + c]
-        out_re[to + c] += (x0 * p0 - y0 * q0) + (x1 * p1 - y1 * q1) + (x2 * p2 - y2 * q2) + (x3 * p3 - y3 * q3)
-        out_im[to + c] += (x0 * q0 + y0 * p0) + (x1 * q1 + y1 * p1) + (x2 * q2 + y2 * p2) + (x3 * q3 + y3 * p3)
+def _add_four(re, im, x0, y0, x1, y1, x2, y2, x3, y3, out_re, out_im):
+    """Add four columns of a complex matrix times the first four rows of BLOCK.
+
+    Unsigned places: numba would test signed ones for counting from the end, and not use vectors.
+    """
+    for c in range(np.uint64(out_re.size)):
+        p0, p1, p2, p3 = re[c], re[c + _ROW_1], re[c + _ROW_2], re[c + _ROW_3]
+        q0, q1, q2, q3 = im[c], im[c + _ROW_1], im[c + _ROW_2], im[c + _ROW_3]
+        out_re[c] += (x0 * p0 - y0 * q0) + (x1 * p1 - y1 * q1) + (x2 * p2 - y2 * q2) + (x3 * p3 - y3 * q3)
+        out_im[c] += (x0 * q0 + y0 * p0) + (x1 * q1 + y1 * p1) + (x2 * q2 + y2 * p2) + (x3 * q3 + y3 * p3)
+
+
+@numba.njit(cache=True, error_model="numpy", fastmath={"contract"})
+def _add_one(re, im, x, y, out_re, out_im):
+    for c in range(out_re.size):
+        out_re[c] += x * re[c] - y * im[c]
+        out_im[c] += x * im[c] + y * re[c]
 
 
 @numba.njit(cache=True, error_model="numpy")
 def _product(matrix, re, im, out_re, out_im, count):
-    """out (N rows of BLOCK) = matrix (2, N, W) times rows re, im; W a multiple of four."""
+    """out (N rows of BLOCK) = matrix (2, N, W) times rows re, im."""
     for g in range(matrix.shape[1]):
-        to = g * BLOCK
-        for c in range(count):
-            out_re[to + c] = _ZERO
-            out_im[to + c] = _ZERO
+        row_re, row_im = out_re[g * BLOCK : g * BLOCK + count], out_im[g * BLOCK : g * BLOCK + count]
+        row_re[:] = _ZERO
+        row_im[:] = _ZERO
         x, y = matrix[0, g], matrix[1, g]
-        for h in range(0, matrix.shape[2], 4):
+        fours = matrix.shape[2] // 4 * 4
+        for h in range(0, fours, 4):
             _add_four(
-                re, im, h * BLOCK, x[h], y[h], x[h + 1], y[h + 1], x[h + 2], y[h + 2], x[h + 3], y[h + 3], out_re, out_im, to, count
+                re[h * BLOCK :], im[h * BLOCK :], x[h], y[h], x[h + 1], y[h + 1], x[h + 2], y[h + 2], x[h + 3], y[h + 3], row_re, row_im
             )
+        for h in range(fours, matrix.shape[2]):
+            _add_one(re[h * BLOCK :], im[h * BLOCK :], x[h], y[h], row_re, row_im)
 
 
 @numba.njit(cache=True, error_model="numpy", fastmath={"contract"})
@@ -161,33 +173,33 @@ def _phase_of_layer(above, here, below, turn, passed, pending, middle, scale, pi
 
 
 @numba.njit(cache=True, error_model="numpy", fastmath={"contract"})
-def _multiply(f_re, f_im, e_re, e_im, count):
-    for c in range(count):
+def _multiply(f_re, f_im, e_re, e_im):
+    for c in range(e_re.size):
         p, q = f_re[c], f_im[c]
         f_re[c] = p * e_re[c] - q * e_im[c]
         f_im[c] = p * e_im[c] + q * e_re[c]
 
 
 @numba.njit(cache=True, error_model="numpy", fastmath={"contract"})
-def _turned(row_re, row_im, f_re, f_im, a_re, a_im, at, count):
-    for c in range(count):
+def _turned(row_re, row_im, f_re, f_im, a_re, a_im):
+    for c in range(row_re.size):
         p, q = row_re[c], row_im[c]
-        a_re[at + c] = p * f_re[c] - q * f_im[c]
-        a_im[at + c] = p * f_im[c] + q * f_re[c]
+        a_re[c] = p * f_re[c] - q * f_im[c]
+        a_im[c] = p * f_im[c] + q * f_re[c]
 
 
 @numba.njit(cache=True, error_model="numpy", fastmath={"contract"})
-def _times(u, re, im, at, to, count):
-    for c in range(count):
-        re[to + c] = u[c] * re[at + c]
-        im[to + c] = u[c] * im[at + c]
+def _times(u, re, im, to_re, to_im):
+    for c in range(to_re.size):
+        to_re[c] = u[c] * re[c]
+        to_im[c] = u[c] * im[c]
 
 
 @numba.njit(cache=True, error_model="numpy", fastmath={"contract"})
-def _advanced(a_re, a_im, d_re, d_im, at, passed, row_re, row_im, count):
-    for c in range(count):
-        row_re[c] = a_re[at + c] + passed[c] * d_re[at + c]
-        row_im[c] = a_im[at + c] + passed[c] * d_im[at + c]
+def _advanced(a_re, a_im, d_re, d_im, passed, row_re, row_im):
+    for c in range(row_re.size):
+        row_re[c] = a_re[c] + passed[c] * d_re[c]
+        row_im[c] = a_im[c] + passed[c] * d_im[c]
 
 
 @numba.njit(cache=True, error_model="numpy")
@@ -197,20 +209,24 @@ def _pass_layer_of_row(
     """Pass a block of columns through a layer; columns not `passed` only take their pending phase."""
     count, beams = here.size, len(steps)
     e = np.empty((4, BLOCK), np.float32)
+    e_re, e_im, f_re, f_im = e[0, :count], e[1, :count], e[2, :count], e[3, :count]
     _phase_of_layer(
-        above, here, below, turn, passed, pending, np.float32(limits[0]), np.float32(1 / limits[1]), np.float32(pi_h), u, e[0], e[1]
+        above, here, below, turn, passed, pending, np.float32(limits[0]), np.float32(1 / limits[1]), np.float32(pi_h), u, e_re, e_im
     )
-    e[2, :count], e[3, :count] = _ONE, _ZERO
+    f_re[:] = _ONE
+    f_im[:] = _ZERO
     for g in range(beams):
         for _ in range(steps[g]):
-            _multiply(e[2], e[3], e[0], e[1], count)
-        _turned(re[g, first : first + count], im[g, first : first + count], e[2], e[3], a_re, a_im, g * BLOCK, count)
+            _multiply(f_re, f_im, e_re, e_im)
+        _turned(re[g, first : first + count], im[g, first : first + count], f_re, f_im, a_re[g * BLOCK :], a_im[g * BLOCK :])
     powers = layer.shape[2] // beams
-    for row in range(beams, powers * beams):
-        _times(u, a_re, a_im, (row - beams) * BLOCK, row * BLOCK, count)
+    for to in range(beams, powers * beams):
+        at = (to - beams) * BLOCK
+        _times(u, a_re[at:], a_im[at:], a_re[to * BLOCK : to * BLOCK + count], a_im[to * BLOCK : to * BLOCK + count])
     _product(layer, a_re, a_im, d_re, d_im, count)
     for g in range(beams):
-        _advanced(a_re, a_im, d_re, d_im, g * BLOCK, passed, re[g, first : first + count], im[g, first : first + count], count)
+        at = g * BLOCK
+        _advanced(a_re[at:], a_im[at:], d_re[at:], d_im[at:], passed, re[g, first : first + count], im[g, first : first + count])
 
 
 @numba.njit(cache=True, error_model="numpy")
@@ -228,55 +244,62 @@ def _copy_out(re, im, first, count, a_re, a_im):
 
 
 @numba.njit(cache=True, error_model="numpy", fastmath={"contract"})
-def _turn_beam(a_re, a_im, at, x, count):
-    for c in range(count):
+def _turn_beam(a_re, a_im, x):
+    for c in range(x.size):
         cosine, sine = _cis(x[c])
-        p, q = a_re[at + c], a_im[at + c]
-        a_re[at + c] = cosine * p - sine * q
-        a_im[at + c] = sine * p + cosine * q
+        p, q = a_re[c], a_im[c]
+        a_re[c] = cosine * p - sine * q
+        a_im[c] = sine * p + cosine * q
 
 
 @numba.njit(cache=True, error_model="numpy", fastmath={"contract"})
-def _series_term(a_re, a_im, b_re, b_im, d_re, d_im, diagonal, step, share, rows, count):
-    """b = i share step (d + diagonal b), a += b, for `rows` rows of BLOCK."""
-    for g in range(rows):
-        at = g * BLOCK
-        for c in range(count):
-            f = share * step[c]
-            p = -f * (d_im[at + c] + diagonal[at + c] * b_im[at + c])
-            q = f * (d_re[at + c] + diagonal[at + c] * b_re[at + c])
-            b_re[at + c], b_im[at + c] = p, q
-            a_re[at + c] += p
-            a_im[at + c] += q
+def _series_term(a_re, a_im, b_re, b_im, d_re, d_im, diagonal, step, share):
+    """b = i share step (d + diagonal b), a += b, for one beam."""
+    for c in range(a_re.size):
+        f = share * step[c]
+        p = -f * (d_im[c] + diagonal[c] * b_im[c])
+        q = f * (d_re[c] + diagonal[c] * b_re[c])
+        b_re[c], b_im[c] = p, q
+        a_re[c] += p
+        a_im[c] += q
+
+
+@numba.njit(cache=True, error_model="numpy", fastmath={"contract"})
+def _add_times(out, factor, values):
+    for c in range(out.size):
+        out[c] += factor * values[c]
 
 
 @numba.njit(cache=True, error_model="numpy")
 def _pass_series(a_re, a_im, b_re, b_im, d_re, d_im, diagonal, mean, eps, step, count, coefficients, generator, norm_0):
     """Multiply `count` columns of the rows a by E exp(i step (M + 2 mean n)) E*, E = exp(i eps n)."""
     beams, directions = coefficients.shape
-    phase = np.empty(BLOCK, np.float32)
+    phase = np.empty(BLOCK, np.float32)[:count]
     for sign in (-1, 1):
         for g in range(beams):
-            at = g * BLOCK
-            for c in range(count):
-                phase[c] = _ZERO
-                diagonal[at + c] = _ZERO
+            at, to = g * BLOCK, g * BLOCK + count
+            phase[:] = _ZERO
             for r in range(directions):
-                n = coefficients[g, r]
-                for c in range(count):
-                    phase[c] += np.float32(sign) * n * eps[r, c]
-                    diagonal[at + c] += _TWO * n * mean[r, c]
+                _add_times(phase, np.float32(sign) * coefficients[g, r], eps[r])
             if coefficients[g].any():
-                _turn_beam(a_re, a_im, at, phase, count)
+                _turn_beam(a_re[at:to], a_im[at:to], phase)
             if sign < 0:
-                for c in range(count):
-                    b_re[at + c], b_im[at + c] = a_re[at + c], a_im[at + c]
+                b_re[at:to] = a_re[at:to]
+                b_im[at:to] = a_im[at:to]
+                diagonal[at:to] = _ZERO
+                for r in range(directions):
+                    _add_times(diagonal[at:to], _TWO * coefficients[g, r], mean[r])
         if sign < 0:
             most = _largest_norm(mean, step, coefficients, norm_0, count)
             term, left = 1, most
             while term <= 60:
                 _product(generator, b_re, b_im, d_re, d_im, count)
-                _series_term(a_re, a_im, b_re, b_im, d_re, d_im, diagonal, step, np.float32(1 / term), beams, count)
+                for g in range(beams):
+                    at, to = g * BLOCK, g * BLOCK + count
+                    _series_term(
+                        a_re[at:to], a_im[at:to], b_re[at:to], b_im[at:to], d_re[at:to], d_im[at:to], diagonal[at:to], step,
+                        np.float32(1 / term),
+                    )  # fmt: skip
                 if left < SERIES_TOLERANCE:
                     break
                 term += 1
