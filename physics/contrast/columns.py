@@ -14,7 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from physics.contrast import many_beam, two_beam as two_beams
+from physics.contrast import many_beam
+from physics.contrast import two_beam as two_beams
 from physics.contrast.beams import BeamSet
 from physics.contrast.direct import direct_intensities
 from physics.contrast.direct_many import direct_beam_intensities
@@ -37,8 +38,9 @@ WIDEST_STEP = 0.6
 WIDEST_STEP_MANY = 1.0
 # What the far field of one segment may err by, as a fraction of 1/xi_g.
 FIELD_TOLERANCE = 5e-4
-# Largest d(g.u)/dd that layers of many beams are tabulated for, in units of that of one screw at their distance.
-FIELD_MARGIN = 1.5
+# Largest d(g.u)/dd that layers of many beams are tabulated for, in units of that of one screw at their distance;
+# stronger fields take five times as long.
+FIELD_MARGIN = 1.25
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -269,7 +271,10 @@ def _tiled(
     if beams is not None:
         further = [coefficients(segments, g, DOWN, poisson_ratio, core_nm) for g in directions[1:]]
         node_values = [descend_to_tiles(r, boxes, tiling.cells, strength, tolerance)[0] for r in further]
-        many = (table, np.array(further).reshape(-1, *rows.shape), np.array(node_values, np.float32).reshape(-1, *values.shape))
+        many = (
+                table, np.array(further).reshape(len(further), *rows.shape),
+                np.array(node_values, np.float32).reshape(len(further), *values.shape),
+            )  # fmt: skip
     in_order = np.empty(intensity.shape)
     over_threads(
         tile_intensities, len(boxes), rows, columns, tiling.first, layers, top, layer_nm, boxes, values, near, near_count, strength, tolerance,

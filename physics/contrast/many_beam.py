@@ -27,7 +27,9 @@ from physics.contrast.beams import BeamSet
 # of the zone that is passed in panels, which a column meets in a few.
 TABLE_TOLERANCE = 3e-7
 TABLE_TOLERANCE_NEAR = 2e-5
-MOST_POWERS = 8
+MOST_POWERS = 10
+# pi h beta (n_g - n_h) at the ends of the table.
+WIDEST_TURN = 1.5
 
 
 class BeamTable(NamedTuple):
@@ -74,15 +76,15 @@ def beam_table(
     fault_phase_rad: np.ndarray, offsets_inv_nm: np.ndarray, weights: np.ndarray,
 ) -> BeamTable:  # fmt: skip
     """Tables for layers of `layer_nm`, for a row in which s of one multiple deviates within a range (low, high) and
-    d(g.u)/dd stays below `field_inv_nm`.
+    d(g.u)/dd stays below `field_inv_nm`; shorter where the phase between beams would turn by more than WIDEST_TURN.
 
-    Outside it the polynomial in beta goes on, with an error that grows as its next power. `fault_phase_rad` (F, N);
+    Columns outside the range are passed by series. `fault_phase_rad` (F, N);
     `offsets_inv_nm` (Q, N) and `weights` (Q,) are the points of the spread.
     """
     directions, coefficients = beams.directions
     generator = np.empty((len(weights), 2, len(beams), len(beams)), dtype=np.float32)
     middle, deviation = sum(deviation_inv_nm) / 2, abs(deviation_inv_nm[1] - deviation_inv_nm[0]) / 2
-    half = deviation + field_inv_nm
+    half = min(deviation + field_inv_nm, WIDEST_TURN / (math.pi * layer_nm * float(np.ptp(coefficients[:, 0]))))
     layers = []
     for q, offsets in enumerate(offsets_inv_nm):
         m = beams.matrix_inv_nm(0.0, offsets)
@@ -90,7 +92,7 @@ def beam_table(
         m = m - (diagonal.min() + diagonal.max()) / 2 * np.eye(len(beams))
         generator[q] = m.real, m.imag
         if beams.is_row:
-            layers.append(_powers_of_inner_factor(m, coefficients[:, 0], layer_nm, middle, half, deviation / half))
+            layers.append(_powers_of_inner_factor(m, coefficients[:, 0], layer_nm, middle, half, min(deviation / half, 0.9)))
     count = max((len(powers) for powers in layers), default=0)
     packed = np.zeros((len(weights), 2, len(beams), count * len(beams)), dtype=np.float32)
     for q, powers in enumerate(layers):

@@ -1,7 +1,8 @@
 """Many beams down all columns of a tile, in float32: layers by tables, pieces near lines by their exponential.
 
-Takes the field that `tiles` makes. Layers of a row of beams are passed by `BeamTable.layer`, all others, and the panels
-of pieces that a line, a face or a fault is near to, by the Taylor series of the exponential of their Magnus matrix.
+Takes the field that `tiles` makes. Layers of a row of beams are passed by `BeamTable.layer`; all others, layers
+of a field that the table does not reach, and the panels of pieces that a line, a face or a fault is near to, by the
+Taylor series of the exponential of their Magnus matrix.
 Phases that follow one another are multiplied once.
 
 Axes: N beams, R directions, C columns of a tile, K its layers, N_p panels; blocks of BLOCK columns.
@@ -54,18 +55,40 @@ def integrate_beams(betas, whole, entries, order, lengths, fields, crossed, colu
     d_re, d_im = np.zeros(beams * BLOCK, np.float32), np.zeros(beams * BLOCK, np.float32)
     diagonal = np.zeros(beams * BLOCK, np.float32)
     mean, eps, step = np.zeros((directions, BLOCK), np.float32), np.zeros((directions, BLOCK), np.float32), np.zeros(BLOCK, np.float32)
-    members = np.empty(count, np.int64)
+    u, mask = np.empty(BLOCK, np.float32), np.empty(BLOCK, np.float32)
+    low, high = np.float32(limits[0] - limits[1]), np.float32(limits[0] + limits[1])
+    members = np.empty(max(count, BLOCK), np.int64)
     norm_0 = _norm(generator[point])
     entry = 0
     for k in range(1, depth - 1):
         for first in range(0, count, BLOCK):
             last = min(count, first + BLOCK)
             if directions == 1:
+                above, here, below = betas[0, k - 1, first:last], betas[0, k, first:last], betas[0, k + 1, first:last]
+                passed, beta = whole[k, first:last], mean[0, : last - first]
+                if _mean_of_layer(above, here, below, turn[0, first:last], beta, low, high) > 0:
+                    strong = _strong_columns(beta, passed, low, high, members, mask)
+                    passed = mask[: last - first]
+                else:
+                    strong = 0
                 _pass_layer_of_row(
-                    betas[0, k - 1, first:last], betas[0, k, first:last], betas[0, k + 1, first:last], turn[0, first:last],
-                    whole[k, first:last], pending[0, first:last], steps, layer[point], limits, math.pi * layer_nm,
-                    re, im, first, a_re, a_im, d_re, d_im, mean[0],
+                    above, below, beta, passed, pending[0, first:last], steps, layer[point], limits, math.pi * layer_nm,
+                    re, im, first, a_re, a_im, d_re, d_im, u[: last - first],
                 )  # fmt: skip
+                if strong > 0:
+                    for i in range(strong):
+                        c = members[i]
+                        step[i] = np.float32(math.pi * layer_nm)
+                        eps[0, i] = step[i] * np.float32(1 / 12) * (below[c] - above[c])
+                        beta[i] = beta[c]  # i <= c
+                        for g in range(beams):
+                            a_re[g * BLOCK + i], a_im[g * BLOCK + i] = re[g, first + c], im[g, first + c]
+                    _pass_series(
+                        a_re, a_im, b_re, b_im, d_re, d_im, diagonal, mean, eps, step, strong, coefficients, generator[point], norm_0
+                    )
+                    for i in range(strong):
+                        for g in range(beams):
+                            re[g, first + members[i]], im[g, first + members[i]] = a_re[g * BLOCK + i], a_im[g * BLOCK + i]
             else:
                 for r in range(directions):
                     for c in range(last - first):
@@ -160,14 +183,24 @@ def _product(matrix, re, im, out_re, out_im, count):
 
 
 @numba.njit(cache=True, error_model="numpy", fastmath={"contract"})
-def _phase_of_layer(above, here, below, turn, passed, pending, middle, scale, pi_h, u, e_re, e_im):
-    """u of the middles and the phase factor before the layer; what comes after it is left in `pending`."""
-    mean, slope = np.float32(1 / 24), np.float32(pi_h / 12)
+def _mean_of_layer(above, here, below, turn, beta, low, high):
+    """Fill `beta` with the mean over a layer; returns how many lie outside [low, high]."""
+    outside, mean = 0, np.float32(1 / 24)
     for c in range(here.size):
-        beta = turn[c] + here[c] + mean * (above[c] - here[c] - here[c] + below[c])
+        b = turn[c] + here[c] + mean * (above[c] - here[c] - here[c] + below[c])
+        beta[c] = b
+        outside += (b < low) | (b > high)
+    return outside
+
+
+@numba.njit(cache=True, error_model="numpy", fastmath={"contract"})
+def _phase_of_layer(above, below, beta, passed, pending, middle, scale, pi_h, u, e_re, e_im):
+    """u of the middles and the phase factor before the layer; what comes after it is left in `pending`."""
+    slope = np.float32(pi_h / 12)
+    for c in range(beta.size):
         eps = slope * (below[c] - above[c])
-        u[c] = passed[c] * scale * (beta - middle)
-        half = pi_h * beta
+        u[c] = passed[c] * scale * (beta[c] - middle)
+        half = pi_h * beta[c]
         e_re[c], e_im[c] = _cis(pending[c] + passed[c] * (half - eps))
         pending[c] = passed[c] * (half + eps)
 
@@ -204,14 +237,14 @@ def _advanced(a_re, a_im, d_re, d_im, passed, row_re, row_im):
 
 @numba.njit(cache=True, error_model="numpy")
 def _pass_layer_of_row(
-    above, here, below, turn, passed, pending, steps, layer, limits, pi_h, re, im, first, a_re, a_im, d_re, d_im, u
+    above, below, beta, passed, pending, steps, layer, limits, pi_h, re, im, first, a_re, a_im, d_re, d_im, u
 ):  # fmt: skip
     """Pass a block of columns through a layer; columns not `passed` only take their pending phase."""
-    count, beams = here.size, len(steps)
+    count, beams = beta.size, len(steps)
     e = np.empty((4, BLOCK), np.float32)
     e_re, e_im, f_re, f_im = e[0, :count], e[1, :count], e[2, :count], e[3, :count]
     _phase_of_layer(
-        above, here, below, turn, passed, pending, np.float32(limits[0]), np.float32(1 / limits[1]), np.float32(pi_h), u, e_re, e_im
+        above, below, beta, passed, pending, np.float32(limits[0]), np.float32(1 / limits[1]), np.float32(pi_h), u, e_re, e_im
     )
     f_re[:] = _ONE
     f_im[:] = _ZERO
@@ -227,6 +260,19 @@ def _pass_layer_of_row(
     for g in range(beams):
         at = g * BLOCK
         _advanced(a_re[at:], a_im[at:], d_re[at:], d_im[at:], passed, re[g, first : first + count], im[g, first : first + count])
+
+
+@numba.njit(cache=True, error_model="numpy")
+def _strong_columns(beta, passed, low, high, members, mask):
+    """Columns that the table does not reach, into `members`; `mask` is `passed` without them. Returns their number."""
+    count = 0
+    for c in range(beta.size):
+        mask[c] = passed[c]
+        if passed[c] > 0 and (beta[c] < low or beta[c] > high):
+            mask[c] = _ZERO
+            members[count] = c
+            count += 1
+    return count
 
 
 @numba.njit(cache=True, error_model="numpy")
