@@ -254,7 +254,7 @@ def test_vacuum_holds_the_direct_beam_alone():
 
 def test_forbidden_beams_are_fed_through_others_or_refused():
     assert beams_of("si", g=(1, 1, 1)).coupling_inv_nm[3, 1] == 0  # 222 of diamond: by 111 twice
-    with pytest.raises(InputError, match=r"beams must be fed from 000 .*\[1, 1, 0\]"):
+    with pytest.raises(InputError, match=r"beam.beams_hkl must be fed from 000 .*\[1, 1, 0\]"):
         beams_of("al", row=None, beams_hkl=((0, 0, 0), (1, 1, 1), (1, 1, 0)))
 
 

@@ -65,10 +65,10 @@ class BeamSet:
         object.__setattr__(self, "coupling_inv_nm", coupling)
         require(coupling.shape == (count, count), "coupling_inv_nm", f"have shape {(count, count)}", coupling.shape)
         require(not np.diag(coupling).any(), "coupling_inv_nm", "have a diagonal of 0", np.diag(coupling))
-        require(len(np.unique(hkl, axis=0)) == count, "beams", "be different beams", hkl.tolist())
-        require(bool((hkl == 0).all(axis=1).any()), "beams", "hold 000", hkl.tolist())
+        require(len(np.unique(hkl, axis=0)) == count, "beam.beams_hkl", "be different beams", hkl.tolist())
+        require(bool((hkl == 0).all(axis=1).any()), "beam.beams_hkl", "hold 000", hkl.tolist())
         unfed = [hkl[i].tolist() for i in range(count) if i not in _fed(coupling, self.origin)]
-        require(not unfed, "beams", "be fed from 000 through the beams of the set", unfed,
+        require(not unfed, "beam.beams_hkl", "be fed from 000 through the beams of the set", unfed,
                 "their structure factors are zero: leave them out")  # fmt: skip
 
     def __len__(self) -> int:
@@ -137,7 +137,7 @@ class BeamSet:
 
     def require_multiples(self) -> np.ndarray:
         """`multiples`. Raises InputError where a beam is no multiple of the reference."""
-        require(self.multiples is not None, "beams", f"be multiples of {list(self.reference_hkl)} where s varies over the image",
+        require(self.multiples is not None, "beam.beams_hkl", f"be multiples of {list(self.reference_hkl)} where s varies over the image",
                 self.hkl.tolist(), "take a flat foil, or a systematic row")  # fmt: skip
         return self.multiples
 

@@ -28,7 +28,7 @@ _S1, _S2, _S3, _S4 = np.float32(-1 / 6), np.float32(1 / 120), np.float32(-1 / 50
 _C1, _C2, _C3, _C4, _C5 = np.float32(-1 / 2), np.float32(1 / 24), np.float32(-1 / 720), np.float32(1 / 40320), np.float32(-1 / 3628800)
 
 
-@numba.njit(cache=True, error_model="numpy")
+@numba.njit(cache=True, error_model="numpy", nogil=True)
 def integrate_beams(betas, whole, entries, order, lengths, fields, crossed, columns, layer_nm, table, point, intensity):
     """Add the intensities (C, N) of one point of the spread to `intensity`.
 

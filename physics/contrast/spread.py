@@ -18,6 +18,7 @@ Axes: N beams, Q points.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -107,12 +108,13 @@ def gauss_hermite(count: int) -> tuple[np.ndarray, np.ndarray]:
     return nodes, weights / weights.sum()
 
 
-def _fewest(phase: float, error) -> int:
-    count = 1
-    while error(count, phase) > TOLERANCE:
+def _fewest(phase: float, error: Callable[[int, float], float]) -> int:
+    # A rule of n points follows less than 2 n rad.
+    count = max(1, int(0.4 * phase))
+    while count <= MOST_POINTS and error(count, phase) > TOLERANCE:
         count += 1
-        require(count <= MOST_POINTS, "beam.convergence_mrad", f"need at most {MOST_POINTS} plane waves for an error of 1e-3",
-                f"a phase of {phase:.0f} rad", "reduce it or the thickness")  # fmt: skip
+    require(count <= MOST_POINTS, "beam.convergence_mrad", f"need at most {MOST_POINTS} plane waves for an error of 1e-3",
+            f"a phase of {phase:.0f} rad", "reduce it or the thickness")  # fmt: skip
     return count
 
 
