@@ -86,6 +86,14 @@ def test_beams_add_to_one_without_absorption(name, options):
         assert every.std(axis=1).max() > 0.01 and np.abs(every.sum(axis=0) - 1).max() < allowed
 
 
+@pytest.mark.parametrize("name", ["al", "gaas"])
+@pytest.mark.parametrize("absorption", ["convention", "tds"])
+def test_no_bloch_wave_grows(name, absorption):
+    beams = beams_of(name, g=(2, 2, 0), row=tuple(range(-4, 6)), absorption=absorption)
+    for turn in (-0.02, 0.0, 0.03):
+        assert np.linalg.eigvals(beams.matrix_inv_nm(turn)).imag.min() + 1 / beams.xi_0_prime_nm > -1e-12
+
+
 def test_three_symmetric_beams_are_two_with_a_coupling_larger_by_root_two():
     """-g, 0, g with 0 along the zone: phi_g = phi_-g = phi_+/sqrt 2, q_+ = sqrt 2 q_g, 2 s_+ = 2 s + q_2g."""
     beams = beams_of(row=(-1, 0, 1), n=0.0)

@@ -15,18 +15,20 @@ Axes: N beams, R independent directions among them, T local deviations.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, reduce
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from physics.beam import BeamCondition, excitation_error, image_from_crystal
+from physics.absorption import absorptive_coupling_inv_nm
+from physics.beam import BeamCondition, beam_absorption_nm, excitation_error, image_from_crystal
 from physics.crystal import Crystal
 from physics.electron import wavelength_nm
 from physics.errors import require
 from physics.frozen import frozen_array
-from physics.scattering import coupling_inv_nm, extinction_distance_nm
+from physics.scattering import coupling_inv_nm
 
 # Directions in which the field of a set of beams off one row is computed; unequal on purpose, so that a segment
 # is without effect on one of them only where it is on all.
@@ -158,29 +160,45 @@ def beam_indices(beam: BeamCondition) -> np.ndarray | None:
 def beam_set(crystal: Crystal, beam: BeamCondition, *, debye_waller: bool = False) -> BeamSet | None:
     """The beams of a condition in its orientation, None for a two-beam condition.
 
-    Excitation errors are exact from the wave vector K = (0, 0, -1/lambda). Absorption is one ratio for all
-    reflections, xi'_g = ratio xi_g, and xi_0' the ratio of `beam` times xi of g.
+    Excitation errors are exact from the wave vector K = (0, 0, -1/lambda). Absorption follows `beam.absorption`: one
+    ratio xi'_g = ratio xi_g for all reflections, or each by thermal diffuse scattering. One ratio for ever more
+    beams makes the absorbing potential negative between the atoms, where a wave would grow: 1/xi_0' is raised to the
+    least value with which none does. For two beams that is 1/xi'_g, which it is not below in any case.
     """
     hkl = beam_indices(beam)
     if hkl is None:
         return None
     wave_vector_inv_nm = np.array([0.0, 0.0, -1 / wavelength_nm(beam.voltage_kV)])
     g_image = crystal.reciprocal_vector_inv_nm(hkl) @ image_from_crystal(crystal, beam).T
+
+    def elastic(g: tuple[int, ...]) -> complex:
+        return coupling_inv_nm(crystal, g, beam.voltage_kV, debye_waller=debye_waller)
+
+    coupling = _of_differences(hkl, elastic)
+    if beam.absorption == "tds":
+        absorbing = _of_differences(hkl, lambda g: absorptive_coupling_inv_nm(crystal, g, beam.voltage_kV))
+    else:
+        absorbing = coupling / beam.xi_g_prime_over_xi_g
+    mean = max(1 / beam_absorption_nm(crystal, beam)[0], -float(np.linalg.eigvalsh(absorbing).min()))
+    return BeamSet(
+        hkl=hkl, g_image_inv_nm=g_image, s_inv_nm=excitation_error(wave_vector_inv_nm, g_image),
+        coupling_inv_nm=coupling + 1j * absorbing, xi_0_prime_nm=1 / mean if mean > 0 else math.inf,
+        reference_hkl=beam.g_hkl, reference_s_inv_nm=beam.s_inv_nm, dark=_dark(hkl, beam),
+    )  # fmt: skip
+
+
+def _of_differences(hkl: np.ndarray, value: Callable[[tuple[int, ...]], complex]) -> np.ndarray:
+    """Matrix (N, N) of value(g - h), 0 on the diagonal."""
     known: dict[tuple[int, ...], complex] = {}
-    coupling = np.zeros((len(hkl), len(hkl)), dtype=np.complex128)
+    matrix = np.zeros((len(hkl), len(hkl)), dtype=np.complex128)
     for i in range(len(hkl)):
         for j in range(len(hkl)):
             difference = tuple(int(n) for n in hkl[i] - hkl[j])
-            if i != j and any(difference):
+            if any(difference):
                 if difference not in known:
-                    known[difference] = coupling_inv_nm(crystal, difference, beam.voltage_kV, debye_waller=debye_waller)
-                coupling[i, j] = known[difference]
-    xi_nm = extinction_distance_nm(crystal, beam.g_hkl, beam.voltage_kV, debye_waller=debye_waller)
-    return BeamSet(
-        hkl=hkl, g_image_inv_nm=g_image, s_inv_nm=excitation_error(wave_vector_inv_nm, g_image),
-        coupling_inv_nm=coupling * (1 + 1j / beam.xi_g_prime_over_xi_g), xi_0_prime_nm=xi_nm * beam.xi_0_prime_over_xi_g,
-        reference_hkl=beam.g_hkl, reference_s_inv_nm=beam.s_inv_nm, dark=_dark(hkl, beam),
-    )  # fmt: skip
+                    known[difference] = value(difference)
+                matrix[i, j] = known[difference]
+    return matrix
 
 
 def _dark(hkl: np.ndarray, beam: BeamCondition) -> int:
