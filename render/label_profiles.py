@@ -10,7 +10,6 @@ import numpy as np
 
 from physics.contrast.columns import column_values
 from physics.contrast.profiles import across_nm, line_profiles
-from physics.contrast.two_beam import perfect_crystal
 from physics.dislocation import Dislocation
 from physics.strain.chords import chord_trees
 from render.foil import local_excitation_error_inv_nm
@@ -35,12 +34,12 @@ def relative_profiles(
     `line_of` (P,) is the number in `lines` of each probe's dislocation. The field of a partial is that of a
     dislocation only together with the cut that its fault makes, so partials are taken with the Scene's faults: the
     second array leaves out the fringes that these show without the line, and equals the first where there are none.
-    `fast` takes the compiled two-beam profiles of an isotropic crystal; else every column goes through
-    `column_values`, as the image does.
+    `fast` takes the compiled two-beam profiles of an isotropic crystal, under one plane wave; else, and with many beams,
+    every column goes through `column_values`, as the image does.
     """
     partial = np.array([not scene.crystal.is_lattice_vector(line.burgers_uvw) for line in lines], dtype=bool)[line_of]
     partial &= bool(scene.faults)
-    route = _compiled if fast else _by_columns
+    route = _compiled if fast and specimen.beams is None and specimen.spread is None else _by_columns
     with_line, without = route(lines, curves, line_of, reach_nm, scene, specimen, partial)
     perfect = without
     if partial.any():
@@ -94,6 +93,7 @@ def _by_columns(
                 entrance_nm.ravel(), exit_nm.ravel(), s_inv_nm.ravel(),
                 poisson_ratio=specimen.poisson_ratio, core_nm=scene.core_nm, slice_nm=PROBE_SLICE_NM,
                 fault_z_nm=None if heights is None else heights.reshape(len(heights), -1), fault_phase_rad=phases,
+                beams=specimen.beams, spread=specimen.spread,
             )[chosen]  # fmt: skip
             target[own] = values.reshape(x_nm.shape)
     return with_line, without
@@ -118,7 +118,7 @@ def _surroundings(
 
 def _perfect(x_nm: np.ndarray, y_nm: np.ndarray, scene: Scene, specimen: Specimen) -> np.ndarray:
     entrance_nm, exit_nm, s_inv_nm = _surroundings(x_nm, y_nm, scene, specimen)
-    background = perfect_crystal(specimen.two_beam, s_inv_nm, np.maximum(entrance_nm - exit_nm, 0))
+    background = specimen.perfect_columns(s_inv_nm, np.maximum(entrance_nm - exit_nm, 0))
     return background[0 if scene.beam.image == "bf" else 1]
 
 
