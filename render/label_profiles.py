@@ -34,12 +34,12 @@ def relative_profiles(
     `line_of` (P,) is the number in `lines` of each probe's dislocation. The field of a partial is that of a
     dislocation only together with the cut that its fault makes, so partials are taken with the Scene's faults: the
     second array leaves out the fringes that these show without the line, and equals the first where there are none.
-    `fast` takes the compiled two-beam profiles of an isotropic crystal, under one plane wave; else, and with many beams,
-    every column goes through `column_values`, as the image does.
+    `fast` takes the compiled two-beam profiles of an isotropic crystal; else every column goes through
+    `column_values`, as the image does.
     """
     partial = np.array([not scene.crystal.is_lattice_vector(line.burgers_uvw) for line in lines], dtype=bool)[line_of]
     partial &= bool(scene.faults)
-    route = _compiled if fast and specimen.beams is None and specimen.spread is None else _by_columns
+    route = _compiled if fast else _by_columns
     with_line, without = route(lines, curves, line_of, reach_nm, scene, specimen, partial)
     perfect = without
     if partial.any():

@@ -43,8 +43,9 @@ class Specimen:
 
     @property
     def two_beam_isotropic(self) -> bool:
-        """Whether the image is that of two beams in an isotropic crystal, for which labels have a compiled route."""
-        return True
+        """Whether the image is that of two beams and one plane wave in an isotropic crystal, for which labels have a
+        compiled route."""
+        return self.beams is None and self.spread is None
 
     @classmethod
     def of(cls, scene: Scene) -> Specimen:

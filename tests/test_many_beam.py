@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from scipy.linalg import expm
 
+import physics.parallel
 from physics.beam import BeamCondition, excitation_error_of_ng
 from physics.contrast import columns
 from physics.contrast.beams import BeamSet, beam_set
@@ -297,3 +298,19 @@ def test_segments_without_effect_on_any_beam_leave_the_crystal_perfect():
     b = np.cross(g, [0.1, 0.5, 1.0])
     flat = values(beams, Segments(start_nm=[-1e5 * b], end_nm=[1e5 * b], burgers_nm=[0.2 * b / np.linalg.norm(b)], line=[0]))
     assert np.abs(flat - perfect_crystal(beams, 0.0, 100.0)[:, None]).max() < 2e-6
+
+
+def test_a_bent_wedge_agrees_with_direct_summation_and_threads_do_not_matter(monkeypatch):
+    beams, network = beams_of(), inclined_lines()
+    y, x = (np.mgrid[0:64, 0:64] - 31.5) * [[[-1]], [[1]]]
+    s = beams.reference_s_inv_nm + 3e-4 * x
+    grid = ColumnGrid(shape=(64, 64), pixel_nm=1.0, entrance_z_nm=45 + 0.2 * x - 0.013 * y, exit_z_nm=-50 + 0.1 * y, s_inv_nm=s)
+    images = []
+    for threads in (1, 3):
+        monkeypatch.setattr(physics.parallel.numba, "get_num_threads", lambda n=threads: n)
+        images.append(column_image(network, np.zeros(3), TwoBeam(xi_g_nm=50), grid, beams=beams, every_beam=True, **ELASTIC))
+    assert images[0].tobytes() == images[1].tobytes()
+    i, j = np.random.default_rng(0).integers(0, 64, (2, 150))
+    exact = values(beams, network, x[i, j], y[i, j], grid.entrance_z_nm[i, j], grid.exit_z_nm[i, j], s[i, j], slice_nm=0.25, reference=True)
+    error = (images[0][:, i, j] - exact) / exact.mean(axis=1, keepdims=True)
+    assert np.sqrt(np.mean(error**2)) < 1e-3 and np.abs(error).max() < 1e-2
