@@ -24,6 +24,8 @@ from physics.frozen import frozen_array
 from physics.parallel import over_threads
 from physics.strain.boxes import descend_to_tiles
 from physics.strain.isotropic import DOWN, coefficients
+from physics.strain.plate import PlateField
+from physics.strain.plate_field import no_plate
 from physics.strain.segments import Segments
 
 # The polynomials of a slice hold while pi h |S| stays below 1; d(g.u)/dd far from lines adds little to s.
@@ -73,11 +75,14 @@ def column_image(
     fault_z_nm: ArrayLike | None = None,
     fault_phase_rad: ArrayLike | None = None,
     field_tolerance: float = FIELD_TOLERANCE,
+    plate: PlateField | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Bright- and dark-field image (Y, X) float32, incident beam 1.
 
     `fault_z_nm` (F, Y, X) is nan where a fault misses a column; crossing fault f downward multiplies phi_g by
     exp(i fault_phase_rad[f]). `field_tolerance`, in 1/xi_g, bounds what interpolating a far segment's field costs.
+    `plate` relaxes the foil's surfaces (`plate_correction` of the same g): its lines then take the place of `segments`,
+    of which they are the parts inside the foil.
     """
     x_nm, y_nm = column_positions_nm(grid.shape, grid.pixel_nm)
     columns = np.empty((*grid.shape, 5))
@@ -87,7 +92,7 @@ def column_image(
         fault_z_nm = np.reshape(fault_z_nm, (len(fault_z_nm), -1))
     intensity = _tiled(
         segments, g_image_inv_nm, two_beam, columns.reshape(-1, 5), image_tiling(grid.shape), poisson_ratio, core_nm,
-        slice_nm, fault_z_nm, fault_phase_rad, field_tolerance,
+        slice_nm, fault_z_nm, fault_phase_rad, field_tolerance, plate,
     )  # fmt: skip
     bf, df = intensity.astype(np.float32).reshape(*grid.shape, 2).transpose(2, 0, 1)
     return np.ascontiguousarray(bf), np.ascontiguousarray(df)
@@ -109,6 +114,7 @@ def column_values(
     fault_z_nm: ArrayLike | None = None,
     fault_phase_rad: ArrayLike | None = None,
     field_tolerance: float = FIELD_TOLERANCE,
+    plate: PlateField | None = None,
     reference: bool = False,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Bright- and dark-field intensity (P,) float64 of single columns, incident beam 1.
@@ -120,18 +126,19 @@ def column_values(
     columns = np.ascontiguousarray(columns, dtype=np.float64).reshape(-1, 5)
     if reference:
         require(slice_nm > 0, "slice_nm", "be > 0", slice_nm)
-        rows = coefficients(segments, g_image_inv_nm, DOWN, poisson_ratio, core_nm)
+        lines = segments if plate is None else plate.segments
+        rows = coefficients(lines, g_image_inv_nm, DOWN, poisson_ratio, core_nm)
         fault_z, fault_phase = _fault_arrays(fault_z_nm, fault_phase_rad, len(columns))
         intensity = np.empty((len(columns), 2))
         over_threads(
             direct_intensities, len(columns), rows, columns, _beam_row(two_beam), float(slice_nm), fault_z, fault_phase,
-            intensity,
+            _compiled(plate), intensity,
         )  # fmt: skip
     else:
         tiling = scattered_tiling(columns[:, 0], columns[:, 1])
         intensity = _tiled(
             segments, g_image_inv_nm, two_beam, columns, tiling, poisson_ratio, core_nm, slice_nm, fault_z_nm,
-            fault_phase_rad, field_tolerance,
+            fault_phase_rad, field_tolerance, plate,
         )  # fmt: skip
     return intensity[:, 0], intensity[:, 1]
 
@@ -139,10 +146,12 @@ def column_values(
 def _tiled(
     segments: Segments, g_image_inv_nm: ArrayLike, two_beam: TwoBeam, columns: np.ndarray, tiling: Tiling,
     poisson_ratio: float, core_nm: float, slice_nm: float, fault_z_nm: ArrayLike | None,
-    fault_phase_rad: ArrayLike | None, field_tolerance: float,
+    fault_phase_rad: ArrayLike | None, field_tolerance: float, plate: PlateField | None,
 ) -> np.ndarray:  # fmt: skip
     require(slice_nm > 0, "slice_nm", "be > 0", slice_nm)
     require(field_tolerance > 0, "field_tolerance", "be > 0", field_tolerance)
+    if plate is not None:
+        segments = plate.segments
     rows = coefficients(segments, g_image_inv_nm, DOWN, poisson_ratio, core_nm)
     fault_z, fault_phase = _fault_arrays(fault_z_nm, fault_phase_rad, len(columns))
     intensity = np.empty((len(columns), 2))
@@ -164,7 +173,8 @@ def _tiled(
     in_order = np.empty((len(columns), 2))
     over_threads(
         tile_intensities, len(boxes), rows, columns, tiling.first, layers, top, layer_nm, boxes, values, near, near_count, strength, tolerance,
-        _beam_row(two_beam), np.ascontiguousarray(fault_z[:, tiling.order]), fault_phase, in_order,
+        _beam_row(two_beam), np.ascontiguousarray(fault_z[:, tiling.order]), fault_phase, _compiled(plate),
+        in_order,
     )  # fmt: skip
     intensity[tiling.order] = in_order
     return intensity
@@ -193,6 +203,10 @@ def _tile_boxes(
     high[:, 2] = top - (layers[:, 0] - 1) * layer_nm
     low[:, 2] = top - (layers[:, 1] + 1) * layer_nm
     return np.concatenate([(low + high) / 2, (high - low) / 2], axis=1)
+
+
+def _compiled(plate: PlateField | None) -> tuple[np.ndarray, ...]:
+    return no_plate() if plate is None else plate.compiled()
 
 
 def _beam_row(two_beam: TwoBeam) -> np.ndarray:

@@ -15,6 +15,7 @@ import numpy as np
 from physics.contrast.slicing import GAUSS_OFFSET, panel_count, pass_panel
 from physics.strain.boxes import distance_sq
 from physics.strain.isotropic import CORE_SQ, add_row
+from physics.strain.plate_field import add_plate_points
 
 # Chebyshev nodes down a column for segments farther from its middle than twice its half-length: the error
 # falls as (2 + sqrt 3)^-16 = 7e-10 of their field.
@@ -22,7 +23,7 @@ FAR_NODES = 16
 
 
 @numba.njit(cache=True, error_model="numpy", nogil=True)
-def direct_intensities(begin, end, rows, columns, beam, slice_nm, fault_z, fault_phase, intensity):
+def direct_intensities(begin, end, rows, columns, beam, slice_nm, fault_z, fault_phase, plate, intensity):
     """BF and DF (P, 2) of `columns` [begin, end) (P, 5: x, y, entrance, exit, s), for `isotropic.coefficients`."""
     nodes, weights = np.empty(FAR_NODES), np.empty(FAR_NODES)
     for j in range(FAR_NODES):
@@ -30,12 +31,12 @@ def direct_intensities(begin, end, rows, columns, beam, slice_nm, fault_z, fault
         nodes[j], weights[j] = math.cos(angle), (1 - 2 * (j % 2)) * math.sin(angle)
     for c in range(begin, end):
         intensity[c, 0], intensity[c, 1] = _column(
-            rows, columns[c], beam, slice_nm, fault_z[:, c], fault_phase, nodes, weights
+            rows, columns[c], beam, slice_nm, fault_z[:, c], fault_phase, plate, nodes, weights
         )
 
 
 @numba.njit(cache=True, error_model="numpy")
-def _column(rows, column, beam, slice_nm, fault_z, fault_phase, nodes, weights):
+def _column(rows, column, beam, slice_nm, fault_z, fault_phase, plate, nodes, weights):
     x, y, entrance, exit_, s = column
     thickness = entrance - exit_
     if not thickness > 0:
@@ -63,6 +64,7 @@ def _column(rows, column, beam, slice_nm, fault_z, fault_phase, nodes, weights):
     if near_count < len(rows):
         for i in range(points):
             beta[i] += _barycentric((sample_z[i] - middle) / half, nodes, weights, far_at_nodes)
+    add_plate_points(plate, column, sample_z, beta)
     q = complex(beam[0], beam[1])
     phi_0, phi_g = 1.0 + 0j, 0j
     for i in range(len(z)):

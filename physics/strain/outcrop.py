@@ -22,7 +22,7 @@ import numba
 import numpy as np
 
 ANGLES = 128
-HARMONICS = 48
+HARMONICS = 40
 # Grid of w: 2 HALF_GRID + 1 points from edge to edge of the disc, MARGIN beyond it for cubic interpolation.
 HALF_GRID = 16
 MARGIN = 2
@@ -43,58 +43,70 @@ def traction_transform(tau: np.ndarray) -> np.ndarray:
 def isotropic_tables(response: np.ndarray, tau_hat: np.ndarray) -> np.ndarray:
     """Tables (O, W, W) of R times the correction, for responses (2, A, 3) and tractions (O, 3, A)."""
     values = 0.0
-    for r, basis in zip(response, _harmonic_basis()):
-        c = np.fft.fft(np.einsum("aj,oja->oa", r, tau_hat), axis=-1)[:, :HARMONICS] / ANGLES
-        values = values + c.real @ basis.real - c.imag @ basis.imag
-    return _fill_grid(values)
+    for r, (real, imaginary) in zip(response, _harmonic_basis()):
+        c = np.fft.fft((r.T * tau_hat).sum(axis=1), axis=-1)[:, :HARMONICS] / ANGLES
+        values = values + c.real @ real - c.imag @ imaginary
+    return on_grid(values)
 
 
 @lru_cache(maxsize=1)
 def _harmonic_basis() -> np.ndarray:
-    """Complex basis (2, HARMONICS, N) whose real part of c @ basis is R times the correction."""
+    """Basis (2, 2, HARMONICS, N): for each response real and imaginary parts, Re(c @ basis) being R times the correction."""
     w = table_directions()
     m = np.arange(HARMONICS)[:, None]
     zeta = (1 - np.abs(w) ** 2) / (1 + np.abs(w) ** 2)
     powers = np.where(m == 0, 1.0, 2.0) * 1j**m * w**m / (-2 * np.pi)
-    return np.stack([powers, powers * (zeta**2 + m * zeta)])
+    basis = np.stack([powers, powers * (zeta**2 + m * zeta)])
+    return extended(np.stack([basis.real, basis.imag], axis=1))
 
 
-@lru_cache(maxsize=1)
-def _grid_layout() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Points of the grid inside the disc, those beyond it, and the four places inside from which each follows."""
+def _plane() -> np.ndarray:
     line = (np.arange(GRID) - HALF_GRID - MARGIN) / HALF_GRID
-    w = line[None, :] + 1j * line[:, None]
-    inside = np.abs(w) <= 1 + 1e-12
-    outside = ~inside & (np.abs(w) < 1 + 3.0 / HALF_GRID)
-    radii = 1 - np.arange(4) / HALF_GRID
-    return inside, outside, (w[outside] / np.abs(w[outside]))[:, None] * radii
+    return line[None, :] + 1j * line[:, None]
+
+
+def _inside() -> np.ndarray:
+    return np.abs(_plane()) <= 1 + 1e-12
+
+
+def _outside() -> np.ndarray:
+    """Grid points beyond the disc that interpolation inside it touches."""
+    return ~_inside() & (np.abs(_plane()) < 1 + 3.0 / HALF_GRID)
 
 
 @lru_cache(maxsize=1)
 def table_directions() -> np.ndarray:
-    """w (N,) of the directions whose values `_fill_grid` takes: the grid inside the disc, then its supports."""
-    inside, _, supports = _grid_layout()
-    line = (np.arange(GRID) - HALF_GRID - MARGIN) / HALF_GRID
-    w = line[None, :] + 1j * line[:, None]
-    return np.concatenate([w[inside], supports.ravel()])
+    """w of the directions at which a table must be known: the grid inside the disc, then what `extended` needs."""
+    w = _plane()
+    outside = w[_outside()]
+    supports = (outside / np.abs(outside))[:, None] * (1 - np.arange(4) / HALF_GRID)
+    return np.concatenate([w[_inside()], supports.ravel()])
 
 
-def _fill_grid(values: np.ndarray) -> np.ndarray:
-    """Grids (O, W, W) from values (O, N); beyond the disc they go on as the cubic through four points inside."""
-    inside, outside, supports = _grid_layout()
-    line = (np.arange(GRID) - HALF_GRID - MARGIN) / HALF_GRID
-    radius = np.abs(line[None, :] + 1j * line[:, None])[outside]
+def extended(values: np.ndarray) -> np.ndarray:
+    """Values (..., N) on the grid, from those at `table_directions`: beyond the disc the cubic through four points inside."""
+    radius = np.abs(_plane())[_outside()]
     nodes = 1 - np.arange(4) / HALF_GRID
     weights = np.ones((len(radius), 4))
     for a in range(4):
         for b in range(4):
             if a != b:
                 weights[:, a] *= (radius - nodes[b]) / (nodes[a] - nodes[b])
-    count = int(inside.sum())
-    grid = np.zeros((len(values), GRID, GRID))
-    grid[:, inside] = values[:, :count]
-    grid[:, outside] = np.einsum("onk,nk->on", values[:, count:].reshape(len(values), -1, 4), weights)
-    return grid
+    count = int(_inside().sum())
+    beyond = (values[..., count:].reshape(*values.shape[:-1], -1, 4) * weights).sum(axis=-1)
+    return np.ascontiguousarray(np.concatenate([values[..., :count], beyond], axis=-1))
+
+
+def on_grid(values: np.ndarray) -> np.ndarray:
+    """Tables (O, W, W) from `extended` values (O, N)."""
+    table = np.zeros((len(values), GRID * GRID))
+    table[:, _grid_order()] = values
+    return table.reshape(-1, GRID, GRID)
+
+
+@lru_cache(maxsize=1)
+def _grid_order() -> np.ndarray:
+    return np.concatenate([np.flatnonzero(_inside()), np.flatnonzero(_outside())])
 
 
 @numba.njit(cache=True, error_model="numpy")

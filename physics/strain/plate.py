@@ -59,12 +59,16 @@ from physics.strain.traction import add_traction, traction_rows, tractions
 
 # sum_j c_j H(d + j D), j = 0..4: fourth difference, D in grid steps.
 DIFFERENCE = np.array([1.0, -4.0, 6.0, -4.0, 1.0])
-SHIFT_STEPS = 1.5
+SHIFT_STEPS = 2.0
 # Where H is left to the grid wholly, and where the difference is cut off, in grid steps.
-WINDOW_STEPS = 6.0
-REACH_STEPS = 16.0
+WINDOW_STEPS = 5.0
+REACH_STEPS = 12.0
 MARGIN_STEPS = 6
 SPREAD_STEPS = 1.5
+# Foil kept round the field at least, in thicknesses; the larger box and the points across it of `_bend`.
+LEAST_BORDER = 5.0
+FAR_BOX = 4
+FAR_POINTS = 32
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -117,18 +121,22 @@ def plate_correction(
     step = min(grid_nm, thickness / 4)
     cut = cut_lines(segments, faces, straight_on)
     counts = [math.ceil(n / step) + 1 + 2 * MARGIN_STEPS for n in faces.field_nm]
-    padded = [fft.next_fast_len(max(math.ceil(padding * n), n + 2 * 16), real=True) for n in counts]
-    first = [-(n - 1) / 2 * step for n in padded]
+    least = [max(padding * n, n + LEAST_BORDER * thickness) for n in faces.field_nm]
+    coarse = max(1, round(max(least) / step / FAR_POINTS))
+    padded = [_fast_multiple(max(math.ceil(n / step), c), 2 * coarse) for n, c in zip(least, counts)]
     depths = max(5, math.ceil(thickness / faces.normal_image[2] / (0.75 * step)) + 1)
 
     ends = _ends(cut, rotation, g, e, poisson_ratio)
-    load = _load(cut, ends, faces, rotation, first, padded, step, thickness, poisson_ratio, core_nm)
-    values = _waves(load, faces, rotation, padded, counts, step, depths, thickness, g, e, poisson_ratio)
-    skipped = [(p - n) // 2 for p, n in zip(padded, counts)]
-    origin = [f + s * step for f, s in zip(first, skipped)]
+    plate = _Plate(
+        cut=cut, ends=ends, faces=faces, thickness_nm=thickness, poisson_ratio=poisson_ratio, core_nm=core_nm, g=g, e=e
+    )  # fmt: skip
+    values = plate.answer(padded, counts, step, depths)
+    origin = [_first(p, step) + (p - n) // 2 * step for p, n in zip(padded, counts)]
+    if len(cut.segments):
+        values += _bend(plate, padded, coarse, step, [o + step * np.arange(n) for o, n in zip(origin, counts)], depths)
     over_threads(
         _add_ends, counts[1], ends.places, ends.tables, rotation, np.array([*origin, step]), faces.entrance, faces.exit,
-        step * SHIFT_STEPS, DIFFERENCE, step * WINDOW_STEPS, step * REACH_STEPS, values,
+        step * SHIFT_STEPS, DIFFERENCE, step * WINDOW_STEPS, step * ends.reach_steps, values,
     )  # fmt: skip
     for axis in (0, 1):
         values = spline_filter1d(values, order=3, axis=axis, mode="mirror")
@@ -146,6 +154,7 @@ class _Ends:
     places: np.ndarray
     tables: np.ndarray
     traction_tables: np.ndarray
+    reach_steps: np.ndarray
 
 
 def _ends(cut: CutLines, rotation: np.ndarray, g: np.ndarray, e: np.ndarray, nu: float) -> _Ends:
@@ -165,7 +174,10 @@ def _ends(cut: CutLines, rotation: np.ndarray, g: np.ndarray, e: np.ndarray, nu:
             stress = isotropic_stress(angles, nu)
             for c in range(3):
                 traction_tables[at, c] = flip[c] * isotropic_tables(stress[:, :, c], tau_hat)
-    return _Ends(places=places, tables=tables, traction_tables=traction_tables)
+    # The tractions of a line at a small angle to the face vary over its own depth, not over r.
+    sine = np.abs(cut.outward @ rotation[2])
+    reach_steps = REACH_STEPS * np.clip(0.7 / np.maximum(sine, 1e-3), 1, 2.5)
+    return _Ends(places=places, tables=tables, traction_tables=traction_tables, reach_steps=reach_steps)
 
 
 def _tractions_round(cut: CutLines, rotation: np.ndarray, nu: float) -> np.ndarray:
@@ -181,22 +193,102 @@ def _tractions_round(cut: CutLines, rotation: np.ndarray, nu: float) -> np.ndarr
     return tau
 
 
-def _load(
-    cut: CutLines, ends: _Ends, faces: FoilFaces, rotation: np.ndarray, first: list[float], padded: list[int],
-    step: float, thickness: float, nu: float, core_nm: float,
-) -> np.ndarray:  # fmt: skip
-    """sigma.Z (2, 3, Y, X) that the plate must cancel on its upper and lower face."""
-    rows = traction_rows(cut.segments, rotation[2], rotation, nu, _cores(cut, faces, step, core_nm))
-    kink_rows = traction_rows(kinks(cut), rotation[2], rotation, nu, core_nm)
-    load = np.empty((2, 3, padded[1], padded[0]))
-    for f, (side, face) in enumerate(((1.0, faces.entrance), (-1.0, faces.exit))):
-        surface = _surface(face, side * thickness / 2 * rotation[2], first, step)
-        load[f] = sheet_tractions(rows, surface, (padded[1], padded[0]))
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Plate:
+    """One plate and the lines in it, to be solved on one grid or another."""
+
+    cut: CutLines
+    ends: _Ends
+    faces: FoilFaces
+    thickness_nm: float
+    poisson_ratio: float
+    core_nm: float
+    g: np.ndarray
+    e: np.ndarray
+
+    def answer(self, padded: list[int], counts: list[int], step: float, depths: int) -> np.ndarray:
+        """Derivative (Y, X, Q) on the middle `counts` (x, y) of a periodic grid of `padded` points."""
+        return self.waves(self.load(padded, step), padded, counts, step, depths)
+
+    def load(self, padded: list[int], step: float) -> np.ndarray:
+        """sigma.Z (2, 3, Y, X) that the plate must cancel on its upper and lower face."""
+        cut, rotation, nu = self.cut, self.faces.foil_from_image, self.poisson_ratio
+        cores = _cores(cut, self.faces, step, self.core_nm)
+        rows = traction_rows(cut.segments, rotation[2], rotation, nu, cores)
+        kink_rows = traction_rows(kinks(cut), rotation[2], rotation, nu, self.core_nm)
+        load = np.empty((2, 3, padded[1], padded[0]))
+        for f, (side, face) in enumerate(((1.0, self.faces.entrance), (-1.0, self.faces.exit))):
+            lift = side * self.thickness_nm / 2 * rotation[2]
+            surface = _surface(face, lift, [_first(p, step) for p in padded], step)
+            load[f] = sheet_tractions(rows, surface, (padded[1], padded[0]))
+            over_threads(
+                _relieve, padded[1], self.ends.places, self.ends.traction_tables, kink_rows, rotation, surface, side,
+                self.thickness_nm, step * SHIFT_STEPS, DIFFERENCE, step * self.ends.reach_steps, load[f],
+            )  # fmt: skip
+        return load
+
+    def waves(self, load: np.ndarray, padded: list[int], counts: list[int], step: float, depths: int) -> np.ndarray:
+        """The plate's answer (Y, X, Q) to a load on the part of the grid that is wanted."""
+        rotation, workers = self.faces.foil_from_image, numba.get_num_threads()
+        transform = -fft.rfft2(load, workers=workers)
+        # Half-way frequencies have no sign, so that derivatives of them have no meaning.
+        if padded[0] % 2 == 0:
+            transform[..., -1] = 0
+        if padded[1] % 2 == 0:
+            transform[..., padded[1] // 2, :] = 0
+        k_image = np.stack(
+            np.meshgrid(2 * np.pi * np.fft.rfftfreq(padded[0], step), 2 * np.pi * np.fft.fftfreq(padded[1], step))
+        )
+        n = rotation[2]
+        # In-plane foil coordinates of the mid-plane over image x, y, and how they drift up the beam.
+        foil_from_xy = rotation[:2] @ np.array([[1, 0], [0, 1], [-n[0] / n[2], -n[1] / n[2]]])
+        kx, ky = np.einsum("ji,jyx->iyx", np.linalg.inv(foil_from_xy), k_image)
+        z_nodes = np.linspace(self.thickness_nm / 2, -self.thickness_nm / 2, depths)
+        out = np.empty((depths, *kx.shape), dtype=np.complex128)
         over_threads(
-            _relieve, padded[1], ends.places, ends.traction_tables, kink_rows, rotation, surface, side, thickness,
-            step * SHIFT_STEPS, DIFFERENCE, step * REACH_STEPS, load[f],
+            isotropic_plate, len(kx), transform[0], transform[1], np.ascontiguousarray(kx), np.ascontiguousarray(ky),
+            self.thickness_nm / 2, self.poisson_ratio, rotation @ self.g, rotation @ self.e,
+            rotation[:2, 2] / rotation[2, 2], z_nodes, out,
         )  # fmt: skip
-    return load
+        skipped = [(p - c) // 2 for p, c in zip(padded, counts)]
+        rows = fft.ifft(out, axis=1, workers=workers, overwrite_x=True)[:, skipped[1] : skipped[1] + counts[1]]
+        values = fft.irfft(rows, n=padded[0], axis=2, workers=workers)[..., skipped[0] : skipped[0] + counts[0]]
+        return np.ascontiguousarray(values.transpose(1, 2, 0))
+
+
+def _first(padded: int, step: float) -> float:
+    return -(padded - 1) / 2 * step
+
+
+def _fast_multiple(least: int, of: int) -> int:
+    """The first multiple of `of` from `least` on that a Fourier transform likes."""
+    n = -(-least // of) * of
+    while fft.next_fast_len(n, real=True) != n:
+        n += of
+    return n
+
+
+def _bend(
+    plate: _Plate, padded: list[int], coarse: int, step: float, places: list[np.ndarray], depths: int
+) -> np.ndarray:
+    """What the neighbours that the padded grid implies keep the foil from: a plane in x, y at each depth (Y, X, Q).
+
+    A periodic plate of size L cannot curve as a whole, and of an inclined line's bending moment, which falls as
+    1/r, it misses a part that goes as 1/L. Grids of L and FAR_BOX L, `coarse` times coarser, give that part.
+    """
+    small, step = [n // coarse for n in padded], coarse * step
+    large = [FAR_BOX * n for n in small]
+    inner = [2 * math.ceil(n / step / 2) for n in plate.faces.field_nm]
+    load = plate.load(large, step)
+    cut = tuple(slice((a - b) // 2, (a + b) // 2) for a, b in zip(large[::-1], small[::-1]))
+    change = plate.waves(load, large, inner, step, 5) - plate.waves(load[(..., *cut)], small, inner, step, 5)
+    change = (change * (FAR_BOX / (FAR_BOX - 1))).reshape(-1, 5)
+    x, y = np.meshgrid(*(_first(n, step) + step * np.arange(n) for n in inner))
+    basis = np.stack([np.ones(x.size), x.ravel(), y.ravel()], axis=1)
+    plane = np.linalg.lstsq(basis, change, rcond=None)[0]
+    spot = np.linspace(0, 4, depths)
+    constant, along_x, along_y = (np.interp(spot, np.arange(5), row) for row in plane)
+    return constant + places[0][None, :, None] * along_x + places[1][:, None, None] * along_y
 
 
 def _cores(cut: CutLines, faces: FoilFaces, step: float, core_nm: float) -> np.ndarray:
@@ -251,7 +343,7 @@ def _relieve(begin, end, places, tables, kink_rows, rotation, surface, side, thi
             for o in range(count):
                 x, y = fx - places[o, 0], fy - places[o, 1]
                 rho_sq = x * x + y * y
-                if rho_sq > reach * reach:
+                if rho_sq > reach[o] ** 2:
                     continue
                 own = places[o, 3] == side
                 if own:
@@ -261,44 +353,13 @@ def _relieve(begin, end, places, tables, kink_rows, rotation, surface, side, thi
                     add_traction(kink_rows[o + count], one_x, one_y, one_z, out[0], out[1], out[2])
                     for a in range(3):
                         load[a, i, j] -= out[a, 0]
-                elif rho_sq + thickness * thickness > reach * reach:
+                elif rho_sq + thickness * thickness > reach[o] ** 2:
                     continue
                 for n in range(1 if own else 0, len(weights)):
                     depth = n * shift + (0.0 if own else thickness)
                     r, u, v = place_in_table(x, y, depth, wx, wy)
                     for a in range(3):
                         load[a, i, j] += weights[n] * from_table(tables[o, a], u, v, wx, wy) / r
-
-
-def _waves(
-    load: np.ndarray, faces: FoilFaces, rotation: np.ndarray, padded: list[int], counts: list[int], step: float,
-    depths: int, thickness: float, g: np.ndarray, e: np.ndarray, nu: float,
-) -> np.ndarray:  # fmt: skip
-    """The plate's answer (Y, X, Q) on the part of the grid that covers the image."""
-    transform = -fft.rfft2(load, workers=numba.get_num_threads())
-    # Half-way frequencies have no sign, so that derivatives of them have no meaning.
-    if padded[0] % 2 == 0:
-        transform[..., -1] = 0
-    if padded[1] % 2 == 0:
-        transform[..., padded[1] // 2, :] = 0
-    k_image = np.stack(
-        np.meshgrid(2 * np.pi * np.fft.rfftfreq(padded[0], step), 2 * np.pi * np.fft.fftfreq(padded[1], step))
-    )
-    n = rotation[2]
-    # In-plane foil coordinates of the mid-plane over image x, y, and how they drift up the beam.
-    foil_from_xy = rotation[:2] @ np.array([[1, 0], [0, 1], [-n[0] / n[2], -n[1] / n[2]]])
-    kx, ky = np.einsum("ji,jyx->iyx", np.linalg.inv(foil_from_xy), k_image)
-    z_nodes = np.linspace(thickness / 2, -thickness / 2, depths)
-    out = np.empty((depths, *kx.shape), dtype=np.complex128)
-    over_threads(
-        isotropic_plate, len(kx), transform[0], transform[1], np.ascontiguousarray(kx), np.ascontiguousarray(ky),
-        thickness / 2, nu, rotation @ g, rotation @ e, rotation[:2, 2] / rotation[2, 2], z_nodes, out,
-    )  # fmt: skip
-    skipped = [(p - c) // 2 for p, c in zip(padded, counts)]
-    workers = numba.get_num_threads()
-    rows = fft.ifft(out, axis=1, workers=workers, overwrite_x=True)[:, skipped[1] : skipped[1] + counts[1]]
-    values = fft.irfft(rows, n=padded[0], axis=2, workers=workers)[..., skipped[0] : skipped[0] + counts[0]]
-    return np.ascontiguousarray(values.transpose(1, 2, 0))
 
 
 @numba.njit(cache=True, error_model="numpy", nogil=True)
@@ -322,12 +383,12 @@ def _add_ends(
                 ay = rotation[1, 0] * x + rotation[1, 1] * y - places[o, 1]
                 az = rotation[2, 0] * x + rotation[2, 1] * y - places[o, 2]
                 foot = ax * rotation[0, 2] + ay * rotation[1, 2] + az * rotation[2, 2]
-                if ax * ax + ay * ay + az * az - foot * foot > reach * reach:
+                if ax * ax + ay * ay + az * az - foot * foot > reach[o] ** 2:
                     continue
                 for q in range(depths):
                     z = top + (bottom - top) * q / (depths - 1)
                     fx, fy, fz = ax + rotation[0, 2] * z, ay + rotation[1, 2] * z, az + rotation[2, 2] * z
-                    if fx * fx + fy * fy + fz * fz > reach * reach:
+                    if fx * fx + fy * fy + fz * fz > reach[o] ** 2:
                         continue
                     depth = max(-places[o, 3] * fz, 0.0)
                     total = 0.0
