@@ -109,6 +109,11 @@ class CutLines:
     outward: np.ndarray
     burgers_nm: np.ndarray
     line: np.ndarray
+    normal: np.ndarray
+
+    def steep(self, sine: float) -> np.ndarray:
+        """Outcrops at which the line meets the face at more than the angle of that sine."""
+        return np.flatnonzero(np.abs(self.outward @ self.normal) >= sine)
 
     @property
     def segments(self) -> Segments:
@@ -155,16 +160,17 @@ def cut_lines(segments: Segments, faces: FoilFaces, straight_on: bool = False) -
             start_nm=place, end_nm=place + ENDLESS_NM * direction, burgers_nm=end_burgers, line=end_line
         ),
         place_nm=place, side=side, outward=outward, burgers_nm=end_burgers, line=end_line,
+        normal=faces.normal_image,
     )  # fmt: skip
 
 
-def kinks(cut: CutLines) -> Segments:
-    """The straight lines of the outcrops (2 O segments): endless inside, then as they are continued outside."""
-    inner = cut.place_nm - ENDLESS_NM * cut.outward
-    outer = cut.continuation.end_nm
+def kinks(cut: CutLines, chosen: np.ndarray) -> Segments:
+    """The straight lines of `chosen` outcrops (2 O segments): endless inside, then as they are continued outside."""
+    place = cut.place_nm[chosen]
+    inner, outer = place - ENDLESS_NM * cut.outward[chosen], cut.continuation.end_nm[chosen]
     return Segments(
-        start_nm=np.concatenate([inner, cut.place_nm]), end_nm=np.concatenate([cut.place_nm, outer]),
-        burgers_nm=np.tile(cut.burgers_nm, (2, 1)), line=np.tile(np.arange(len(cut.side)), 2),
+        start_nm=np.concatenate([inner, place]), end_nm=np.concatenate([place, outer]),
+        burgers_nm=np.tile(cut.burgers_nm[chosen], (2, 1)), line=np.tile(np.arange(len(chosen)), 2),
     )  # fmt: skip
 
 

@@ -65,6 +65,8 @@ WINDOW_STEPS = 5.0
 REACH_STEPS = 12.0
 MARGIN_STEPS = 6
 SPREAD_STEPS = 1.5
+# Sine of the angle to the face below which a line grazes it: no H, its tractions are spread out instead.
+GRAZING = 0.25
 # Foil kept round the field at least, in thicknesses; the larger box and the points across it of `_bend`.
 LEAST_BORDER = 5.0
 FAR_BOX = 4
@@ -122,7 +124,7 @@ def plate_correction(
     cut = cut_lines(segments, faces, straight_on)
     counts = [math.ceil(n / step) + 1 + 2 * MARGIN_STEPS for n in faces.field_nm]
     least = [max(padding * n, n + LEAST_BORDER * thickness) for n in faces.field_nm]
-    coarse = max(1, round(max(least) / step / FAR_POINTS))
+    coarse = 2 ** max(0, round(math.log2(max(least) / step / FAR_POINTS)))
     padded = [_fast_multiple(max(math.ceil(n / step), c), 2 * coarse) for n, c in zip(least, counts)]
     depths = max(5, math.ceil(thickness / faces.normal_image[2] / (0.75 * step)) + 1)
 
@@ -130,10 +132,11 @@ def plate_correction(
     plate = _Plate(
         cut=cut, ends=ends, faces=faces, thickness_nm=thickness, poisson_ratio=poisson_ratio, core_nm=core_nm, g=g, e=e
     )  # fmt: skip
-    values = plate.answer(padded, counts, step, depths)
+    load = plate.load(padded, step)
+    values = plate.waves(load, padded, counts, step, depths)
     origin = [_first(p, step) + (p - n) // 2 * step for p, n in zip(padded, counts)]
     if len(cut.segments):
-        values += _bend(plate, padded, coarse, step, [o + step * np.arange(n) for o, n in zip(origin, counts)], depths)
+        values += _bend(plate, load, coarse, step, [o + step * np.arange(n) for o, n in zip(origin, counts)], depths)
     over_threads(
         _add_ends, counts[1], ends.places, ends.tables, rotation, np.array([*origin, step]), faces.entrance, faces.exit,
         step * SHIFT_STEPS, DIFFERENCE, step * WINDOW_STEPS, step * ends.reach_steps, values,
@@ -158,14 +161,15 @@ class _Ends:
 
 
 def _ends(cut: CutLines, rotation: np.ndarray, g: np.ndarray, e: np.ndarray, nu: float) -> _Ends:
-    count = len(cut.side)
+    chosen = cut.steep(GRAZING)
+    count, sides = len(chosen), cut.side[chosen]
     angles = table_angles_rad()
     tables, traction_tables = np.zeros((count, GRID, GRID)), np.zeros((count, 3, GRID, GRID))
-    places = np.concatenate([cut.place_nm @ rotation.T, cut.side[:, None]], axis=1)
+    places = np.concatenate([cut.place_nm[chosen] @ rotation.T, sides[:, None]], axis=1)
     if count:
-        tau = _tractions_round(cut, rotation, nu)
+        tau = _tractions_round(cut, chosen, rotation, nu)
         for side in (1.0, -1.0):
-            at = np.flatnonzero(cut.side == side)
+            at = np.flatnonzero(sides == side)
             mirror = MIRROR if side < 0 else np.ones(3)
             flip = MIRROR_TRACTION if side < 0 else np.ones(3)
             tau_hat = traction_transform(tau[at] * flip[:, None])
@@ -175,21 +179,21 @@ def _ends(cut: CutLines, rotation: np.ndarray, g: np.ndarray, e: np.ndarray, nu:
             for c in range(3):
                 traction_tables[at, c] = flip[c] * isotropic_tables(stress[:, :, c], tau_hat)
     # The tractions of a line at a small angle to the face vary over its own depth, not over r.
-    sine = np.abs(cut.outward @ rotation[2])
+    sine = np.abs(cut.outward[chosen] @ rotation[2])
     reach_steps = REACH_STEPS * np.clip(0.7 / np.maximum(sine, 1e-3), 1, 2.5)
     return _Ends(places=places, tables=tables, traction_tables=traction_tables, reach_steps=reach_steps)
 
 
-def _tractions_round(cut: CutLines, rotation: np.ndarray, nu: float) -> np.ndarray:
+def _tractions_round(cut: CutLines, chosen: np.ndarray, rotation: np.ndarray, nu: float) -> np.ndarray:
     """Tractions sigma.Z (O, 3, A) on a circle of 1 nm round each outcrop, of its straight line without a core."""
     angles = table_angles_rad()
     circle = np.stack([np.cos(angles), np.sin(angles), 0 * angles], axis=1) @ rotation
-    line = kinks(cut)
-    count = len(cut.side)
+    line = kinks(cut, chosen)
+    count = len(chosen)
     rows = traction_rows(line, rotation[2], rotation, nu, 1e-4)
     tau = np.empty((count, 3, ANGLES))
     for o in range(count):
-        tau[o] = tractions(rows[[o, o + count]], cut.place_nm[o] + circle)
+        tau[o] = tractions(rows[[o, o + count]], cut.place_nm[chosen[o]] + circle)
     return tau
 
 
@@ -206,26 +210,31 @@ class _Plate:
     g: np.ndarray
     e: np.ndarray
 
-    def answer(self, padded: list[int], counts: list[int], step: float, depths: int) -> np.ndarray:
-        """Derivative (Y, X, Q) on the middle `counts` (x, y) of a periodic grid of `padded` points."""
-        return self.waves(self.load(padded, step), padded, counts, step, depths)
-
     def load(self, padded: list[int], step: float) -> np.ndarray:
         """sigma.Z (2, 3, Y, X) that the plate must cancel on its upper and lower face."""
         cut, rotation, nu = self.cut, self.faces.foil_from_image, self.poisson_ratio
         cores = _cores(cut, self.faces, step, self.core_nm)
         rows = traction_rows(cut.segments, rotation[2], rotation, nu, cores)
-        kink_rows = traction_rows(kinks(cut), rotation[2], rotation, nu, self.core_nm)
+        kink_rows = traction_rows(kinks(cut, cut.steep(GRAZING)), rotation[2], rotation, nu, self.core_nm)
         load = np.empty((2, 3, padded[1], padded[0]))
         for f, (side, face) in enumerate(((1.0, self.faces.entrance), (-1.0, self.faces.exit))):
             lift = side * self.thickness_nm / 2 * rotation[2]
-            surface = _surface(face, lift, [_first(p, step) for p in padded], step)
+            surface = _surface(face, lift, padded, step)
             load[f] = sheet_tractions(rows, surface, (padded[1], padded[0]))
             over_threads(
                 _relieve, padded[1], self.ends.places, self.ends.traction_tables, kink_rows, rotation, surface, side,
-                self.thickness_nm, step * SHIFT_STEPS, DIFFERENCE, step * self.ends.reach_steps, load[f],
+                self.thickness_nm, step * SHIFT_STEPS, DIFFERENCE,
+                step * self.ends.reach_steps, load[f],
             )  # fmt: skip
         return load
+
+    def far_load(self, padded: list[int], step: float) -> np.ndarray:
+        """The same (2, 3, Y, X) with every line spread out so far that the grid resolves it."""
+        rotation = self.faces.foil_from_image
+        rows = traction_rows(self.cut.segments, rotation[2], rotation, self.poisson_ratio, SPREAD_STEPS * step)
+        lifts = [side * self.thickness_nm / 2 * rotation[2] for side in (1, -1)]
+        surfaces = [_surface(f, l, padded, step) for f, l in zip((self.faces.entrance, self.faces.exit), lifts)]
+        return np.stack([sheet_tractions(rows, surface, (padded[1], padded[0])) for surface in surfaces])
 
     def waves(self, load: np.ndarray, padded: list[int], counts: list[int], step: float, depths: int) -> np.ndarray:
         """The plate's answer (Y, X, Q) to a load on the part of the grid that is wanted."""
@@ -269,19 +278,22 @@ def _fast_multiple(least: int, of: int) -> int:
 
 
 def _bend(
-    plate: _Plate, padded: list[int], coarse: int, step: float, places: list[np.ndarray], depths: int
+    plate: _Plate, load: np.ndarray, coarse: int, step: float, places: list[np.ndarray], depths: int
 ) -> np.ndarray:
     """What the neighbours that the padded grid implies keep the foil from: a plane in x, y at each depth (Y, X, Q).
 
     A periodic plate of size L cannot curve as a whole, and of an inclined line's bending moment, which falls as
-    1/r, it misses a part that goes as 1/L. Grids of L and FAR_BOX L, `coarse` times coarser, give that part.
+    1/r, it misses a part that goes as 1/L. Grids of L and FAR_BOX L, `coarse` times coarser, give that part; both
+    hold the same load within L, in means over `coarse` points, which keep its force and moment.
     """
-    small, step = [n // coarse for n in padded], coarse * step
-    large = [FAR_BOX * n for n in small]
+    rows, columns = load.shape[2] // coarse, load.shape[3] // coarse
+    within = load.reshape(2, 3, rows, coarse, columns, coarse).mean(axis=(3, 5))
+    small, large, step = [columns, rows], [FAR_BOX * columns, FAR_BOX * rows], coarse * step
     inner = [2 * math.ceil(n / step / 2) for n in plate.faces.field_nm]
-    load = plate.load(large, step)
-    cut = tuple(slice((a - b) // 2, (a + b) // 2) for a, b in zip(large[::-1], small[::-1]))
-    change = plate.waves(load, large, inner, step, 5) - plate.waves(load[(..., *cut)], small, inner, step, 5)
+    far = plate.far_load(large, step)
+    middle = tuple(slice((a - b) // 2, (a + b) // 2) for a, b in zip(large[::-1], small[::-1]))
+    far[(..., *middle)] = within
+    change = plate.waves(far, large, inner, step, 5) - plate.waves(within, small, inner, step, 5)
     change = (change * (FAR_BOX / (FAR_BOX - 1))).reshape(-1, 5)
     x, y = np.meshgrid(*(_first(n, step) + step * np.arange(n) for n in inner))
     basis = np.stack([np.ones(x.size), x.ravel(), y.ravel()], axis=1)
@@ -296,26 +308,27 @@ def _cores(cut: CutLines, faces: FoilFaces, step: float, core_nm: float) -> np.n
     spread = SPREAD_STEPS * step
     inside = cut.inside
     depth = np.full(len(inside), np.inf)
-    for points in (inside.start_nm, inside.end_nm):
-        basis = monomials(points[:, 0], points[:, 1])
-        for face, sign in ((faces.entrance, 1), (faces.exit, -1)):
-            depth = np.minimum(depth, np.abs(sign * (basis @ face - points[:, 2])) * faces.normal_image[2])
-    middle = (inside.start_nm + inside.end_nm) / 2
-    for o in np.flatnonzero(depth < spread):
-        own = cut.place_nm[cut.line == inside.line[o]]
-        # An outcrop's own end is no line along a face: its straight part is taken off exactly.
-        reach = 3 * step + np.linalg.norm(inside.end_nm[o] - inside.start_nm[o]) / 2
-        if len(own) and np.linalg.norm(own - middle[o], axis=1).min() < reach:
-            depth[o] = np.inf
+    middle, half = (inside.start_nm + inside.end_nm) / 2, np.linalg.norm(inside.end_nm - inside.start_nm, axis=1) / 2
+    steep = cut.steep(GRAZING)
+    for side, face in ((1, faces.entrance), (-1, faces.exit)):
+        ends = [np.abs(monomials(p[:, 0], p[:, 1]) @ face - p[:, 2]) for p in (inside.start_nm, inside.end_nm)]
+        own_depth = np.minimum(*ends) * faces.normal_image[2]
+        # The end of a line at its outcrop is no line along the face: its straight part is taken off exactly.
+        for o in steep[cut.side[steep] == side]:
+            near = np.linalg.norm(middle - cut.place_nm[o], axis=1) < 3 * step + half
+            own_depth[near & (inside.line == cut.line[o])] = np.inf
+        depth = np.minimum(depth, own_depth)
     cores = np.sqrt(np.maximum(core_nm**2, spread**2 - np.minimum(depth, spread) ** 2))
-    return np.concatenate([cores, np.full(len(cut.continuation), core_nm)])
+    outside = np.full(len(cut.continuation), max(core_nm, spread))
+    outside[steep] = core_nm
+    return np.concatenate([cores, outside])
 
 
-def _surface(face: np.ndarray, lift: np.ndarray, first: list[float], step: float) -> np.ndarray:
+def _surface(face: np.ndarray, lift: np.ndarray, padded: list[int], step: float) -> np.ndarray:
     """A face (3, 6) as a function of grid indices; `lift` leads from the mid-plane to the plate's face."""
     corners = np.array([(0, 0), (1, 0), (0, 1), (2, 0), (1, 1), (0, 2)], dtype=float)
     j, i = corners.T
-    x, y = first[0] + step * j + lift[0], first[1] + step * i + lift[1]
+    x, y = _first(padded[0], step) + step * j + lift[0], _first(padded[1], step) + step * i + lift[1]
     points = np.stack([x, y, monomials(x, y) @ face])
     # `sheet` orders the squares as j^2, ij, i^2, as monomials(j, i) does.
     return np.linalg.solve(monomials(j, i), points.T).T
