@@ -11,6 +11,8 @@ from physics.contrast.columns import ColumnGrid
 from physics.contrast.two_beam import TwoBeam
 from physics.frames import column_positions_nm, field_nm
 from physics.polygon import polygon_covers
+from physics.strain.foil_frame import FoilFaces
+from physics.strain.plate import PlateField, plate_correction
 from physics.strain.segments import Segments, segments_of
 from render.foil import FoilMaps, FoilShape, scene_foil_maps
 from render.scene import Scene
@@ -71,6 +73,21 @@ def segments(scene: Scene, specimen: Specimen, lines: tuple | None = None, alone
     burgers_from_uvw = specimen.image_from_crystal @ scene.crystal.lattice_nm
     chosen = scene.dislocations if lines is None else lines
     return segments_of(chosen, burgers_from_uvw, continuation_nm(scene), alone)
+
+
+def plate_field(scene: Scene, specimen: Specimen) -> PlateField | None:
+    """Correction of the relaxed surfaces; None where they are switched off or there is no line or no foil."""
+    if not scene.surfaces or not scene.dislocations:
+        return None
+    x_nm, y_nm = column_positions_nm(scene.shape, scene.pixel_nm)
+    foil = specimen.foil
+    faces = FoilFaces.of_maps(x_nm, y_nm, foil.entrance_z_nm, foil.exit_z_nm, scene.pixel_nm)
+    if faces is None:
+        return None
+    return plate_correction(
+        segments(scene, specimen), specimen.g_image_inv_nm, faces,
+        poisson_ratio=specimen.poisson_ratio, core_nm=scene.core_nm,
+    )  # fmt: skip
 
 
 def fault_sheets(scene: Scene, specimen: Specimen) -> tuple[np.ndarray, np.ndarray] | tuple[None, None]:

@@ -59,10 +59,10 @@ from physics.strain.traction import add_traction, traction_rows, tractions
 
 # sum_j c_j H(d + j D), j = 0..4: fourth difference, D in grid steps.
 DIFFERENCE = np.array([1.0, -4.0, 6.0, -4.0, 1.0])
-SHIFT_STEPS = 2.0
+SHIFT_STEPS = 1.75
 # Where H is left to the grid wholly, and where the difference is cut off, in grid steps.
 WINDOW_STEPS = 5.0
-REACH_STEPS = 12.0
+REACH_STEPS = 14.0
 MARGIN_STEPS = 6
 SPREAD_STEPS = 1.5
 # Sine of the angle to the face below which a line grazes it: no H, its tractions are spread out instead.
@@ -277,6 +277,13 @@ def _fast_multiple(least: int, of: int) -> int:
     return n
 
 
+def _smoothed(load: np.ndarray) -> np.ndarray:
+    """Means (1, 2, 1)/4 along both axes: half-way frequencies, which `waves` leaves out, are gone before."""
+    for axis in (-1, -2):
+        load = (np.roll(load, 1, axis) + 2 * load + np.roll(load, -1, axis)) / 4
+    return load
+
+
 def _bend(
     plate: _Plate, load: np.ndarray, coarse: int, step: float, places: list[np.ndarray], depths: int
 ) -> np.ndarray:
@@ -293,11 +300,15 @@ def _bend(
     far = plate.far_load(large, step)
     middle = tuple(slice((a - b) // 2, (a + b) // 2) for a, b in zip(large[::-1], small[::-1]))
     far[(..., *middle)] = within
+    far, within = (_smoothed(field) for field in (far, within))
     change = plate.waves(far, large, inner, step, 5) - plate.waves(within, small, inner, step, 5)
-    change = (change * (FAR_BOX / (FAR_BOX - 1))).reshape(-1, 5)
+    change = change.reshape(-1, 5)
     x, y = np.meshgrid(*(_first(n, step) + step * np.arange(n) for n in inner))
     basis = np.stack([np.ones(x.size), x.ravel(), y.ravel()], axis=1)
-    plane = np.linalg.lstsq(basis, change, rcond=None)[0]
+    # What is left beyond FAR_BOX L falls as 1/L. A turn of the whole foil is not told from the beam's: s is that of
+    # the mean orientation over the padded box.
+    rest = np.array([0.0, FAR_BOX / (FAR_BOX - 1), FAR_BOX / (FAR_BOX - 1)])
+    plane = np.linalg.lstsq(basis, change, rcond=None)[0] * rest[:, None]
     spot = np.linspace(0, 4, depths)
     constant, along_x, along_y = (np.interp(spot, np.arange(5), row) for row in plane)
     return constant + places[0][None, :, None] * along_x + places[1][:, None, None] * along_y
