@@ -12,8 +12,8 @@ from physics.strain.outcrop import from_table, place_in_table
 from physics.strain.plate import plate_correction
 from physics.strain.plate_field import add_plate_points
 from physics.strain.segments import Segments
-from physics.strain.traction import isotropic_stiffness, traction_rows, tractions
 from physics.strain.sheet import sheet_tractions
+from physics.strain.traction import isotropic_stiffness, traction_rows, tractions
 
 NU, CORE_NM = 0.33, 0.5
 G = np.array([1.0, 0.3, 0.2])
