@@ -4,8 +4,13 @@ import numba
 import numpy as np
 import pytest
 
+from physics.beam import BeamCondition
 from physics.contrast.columns import ColumnGrid, column_image, column_values
 from physics.contrast.two_beam import TwoBeam
+from physics.crystal import Crystal
+from physics.dislocation import Dislocation
+from physics.errors import InputError
+from physics.foil import Foil
 from physics.strain.foil_frame import FoilFaces, monomials
 from physics.strain.isotropic import DOWN, depth_gradient, distortion
 from physics.strain.outcrop import from_table, place_in_table
@@ -14,6 +19,9 @@ from physics.strain.plate_field import add_plate_points
 from physics.strain.segments import Segments
 from physics.strain.sheet import sheet_tractions
 from physics.strain.traction import isotropic_stiffness, traction_rows, tractions
+from render.scene import Scene
+from render.simulate import noise_free_intensity
+from render.specimen import Specimen, column_grid, segments
 
 NU, CORE_NM = 0.33, 0.5
 G = np.array([1.0, 0.3, 0.2])
@@ -225,3 +233,57 @@ def test_vacuum_columns_stay_vacuum():
     bright, dark = column_image(line, 4 * G, BEAM, grid, poisson_ratio=NU, core_nm=CORE_NM, plate=plate)
     assert (bright[:, x <= -10] == 1).all() and (dark[:, x <= -10] == 0).all()
     assert np.isfinite(bright).all() and bright.min() >= 0 and bright.max() <= 1.001
+
+
+AL = Crystal.from_material("al")
+
+
+def scene(burgers_uvw, direction, **changes):
+    """One straight line through the middle of a 100 nm foil, g = 220."""
+    ends = [sign * 50 / direction[2] * np.array(direction, float) for sign in (-1, 1)]
+    line = Dislocation(burgers_uvw=burgers_uvw, points_nm=ends)
+    parts = {"dislocations": (line,), "shape": (64, 64), "pixel_nm": 2.0}
+    return Scene(crystal=AL, foil=Foil(thickness_nm=100), beam=BeamCondition(g_hkl=(2, 2, 0), zone_axis_uvw=(0, 0, 1)),
+                 **parts | changes)  # fmt: skip
+
+
+def noise_free(drawn):
+    return noise_free_intensity(drawn, Specimen.of(drawn))
+
+
+def test_end_on_screw_shows_the_eshelby_twist_though_g_dot_b_is_zero():
+    on, off = (noise_free(scene((0, 0, 1), (0, 0, 1), surfaces=on)) for on in (True, False))
+    assert np.ptp(off) < 1e-6 * off.mean() and np.ptp(on) > 0.5 * off.mean()
+    # The twist moves u along g across g alone: du_x/dz goes as y/r^2, and vanishes on the line y = 0 (g along x).
+    y, x = np.mgrid[31.5:-32:-1, -31.5:32]
+    weak = (np.abs(y) < 1) & (np.abs(x) > 5)
+    assert np.abs(on - off)[weak].max() < 0.2 * np.abs(on - off).max()
+
+
+def test_surfaces_change_an_inclined_line_by_a_good_part_of_its_own_contrast():
+    on, off = (noise_free(scene((0.5, 0.5, 0), (1, 0.3, 1.4), surfaces=on)) for on in (True, False))
+    background = noise_free(scene((0.5, 0.5, 0), (1, 0.3, 1.4), dislocations=()))
+    own = np.sqrt(((off - background) ** 2).mean())
+    assert 0.2 < np.sqrt(((on - off) ** 2).mean()) / own < 0.6  # 25-40 % over a field, more near the ends
+
+
+def test_switched_off_surfaces_leave_the_bytes_of_the_bulk_field():
+    drawn = scene((0.5, 0.5, 0), (1, 0.3, 1.4), surfaces=False)
+    specimen = Specimen.of(drawn)
+    bright, _ = column_image(
+        segments(drawn, specimen), specimen.g_image_inv_nm, specimen.two_beam, column_grid(drawn, specimen),
+        poisson_ratio=specimen.poisson_ratio, core_nm=drawn.core_nm, slice_nm=drawn.slice_nm,
+    )  # fmt: skip
+    assert noise_free(drawn).tobytes() == bright.tobytes()
+
+
+def test_a_scene_without_lines_stays_the_perfect_crystal():
+    a, b = (noise_free(scene((0, 0, 1), (0, 0, 1), dislocations=(), surfaces=on)) for on in (True, False))
+    assert a.tobytes() == b.tobytes()
+
+
+def test_surfaces_are_kept_in_json():
+    for on in (True, False):
+        assert Scene.from_json(scene((0, 0, 1), (0, 0, 1), surfaces=on).to_json()).surfaces is on
+    with pytest.raises(InputError, match="surfaces must be true or false"):
+        scene((0, 0, 1), (0, 0, 1), surfaces=1)
