@@ -15,7 +15,8 @@ those of a line straight through, which do not bend the foil. The sum does not d
 Approximations: isotropic elasticity; the faces are parallel in the solution (a wedge or a bend enters through the
 places where tractions and depth are taken: wrong by about the wedge angle in rad, or thickness times curvature);
 the core's spread is left out of H, so that within 2 core radii of an outcrop the field is cut off at R = a;
-a line nearer to a face than 1.5 `grid_nm` over a length is relaxed as if spread out so far.
+a line nearer to a face than 1.5 `grid_nm` over a length, or one that leaves at less than 7 degrees to the face, is
+relaxed as if spread out so far. A turn of the foil as a whole is not resolved: s is that of the mean orientation.
 
 Axes: S segments, O outcrops, (Y, X) grid over the image, Q depths.
 """
@@ -66,7 +67,7 @@ REACH_STEPS = 14.0
 MARGIN_STEPS = 6
 SPREAD_STEPS = 1.5
 # Sine of the angle to the face below which a line grazes it: no H, its tractions are spread out instead.
-GRAZING = 0.25
+GRAZING = 0.12
 # Foil kept round the field at least, in thicknesses; the larger box and the points across it of `_bend`.
 LEAST_BORDER = 5.0
 FAR_BOX = 4
