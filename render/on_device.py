@@ -43,7 +43,7 @@ def check_modelled(scene: Scene, device: str) -> None:
             if field.name not in MODELLED[type(noun)] and not _is_off(value):
                 raise InputError(
                     f"device must be cpu for a scene with {where}{field.name}, got {device}, which models isotropic "
-                    "two-beam contrast without it"
+                    f"two-beam contrast without it{'; set surfaces=false' if field.name == 'surfaces' else ''}"
                 )
     if scene.beam.image not in ("bf", "df"):
         raise InputError(f"device must be cpu for beam.image={scene.beam.image}, got {device}; use beam=bf or beam=df there")

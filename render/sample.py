@@ -138,7 +138,7 @@ def _scene(
     return Scene(
         crystal=crystal, foil=foil, beam=beam, dislocations=lines, deposits=deposits, detector=detector, shape=config.shape,
         pixel_nm=specimen.pixel_nm, visible_contrast=config.visible_contrast, slice_nm=config.slice_nm,
-        core_nm=config.core_nm, foil_renderer=config.foil_renderer,
+        core_nm=config.core_nm, surfaces=config.surfaces, foil_renderer=config.foil_renderer,
     )  # fmt: skip
 
 

@@ -352,6 +352,7 @@ class SampleConfig:
     visible_contrast: float = 0.02
     slice_nm: float = 1.0
     core_nm: float = 0.5
+    surfaces: bool = True
     foil_renderer: str = "numpy"
 
     def __post_init__(self) -> None:
@@ -366,6 +367,7 @@ class SampleConfig:
         for name in ("visible_contrast", "slice_nm", "core_nm"):
             value = getattr(self, name)
             require(_is_number(value) and value > 0, name, "be > 0", value)
+        require(isinstance(self.surfaces, bool), "surfaces", "be true or false", self.surfaces)
         if not isinstance(self.scene, FileScene):
             for material in self.material.values():
                 self._check_material(material)

@@ -44,7 +44,8 @@ class Scene:
 
     `shape` (Y, X) pixels of `pixel_nm`. `visible_contrast` is the |contrast| from which a label is visible.
     `slice_nm` is the integration step down the foil before refinement near lines; `core_nm` the radius a of
-    the non-singular core (Cai et al. 2006). `foil_renderer` is what makes the foil's height maps: "numpy", or
+    the non-singular core (Cai et al. 2006). `surfaces` relaxes the faces of the foil (`physics.strain.plate`); off, the
+    lines run on through them as in an endless crystal. `foil_renderer` is what makes the foil's height maps: "numpy", or
     "bpy X.Y.Z" with the version that must be present to reproduce the bytes.
 
     Raises InputError where the parts contradict each other (see `render.scene_rules`).
@@ -62,6 +63,7 @@ class Scene:
     visible_contrast: float = 0.02
     slice_nm: float = 1.0
     core_nm: float = 0.5
+    surfaces: bool = True
     foil_renderer: str = "numpy"
 
     def __post_init__(self) -> None:
@@ -78,6 +80,7 @@ class Scene:
             object.__setattr__(self, name, value)
         for name in ("slice_nm", "core_nm"):
             require(getattr(self, name) >= 0.01, name, "be >= 0.01", getattr(self, name))
+        require(isinstance(self.surfaces, bool), "surfaces", "be true or false", self.surfaces)
         require(isinstance(self.foil_renderer, str), "foil_renderer", "be text", self.foil_renderer)
         known = self.foil_renderer == "numpy" or self.foil_renderer.startswith("bpy ")
         require(known, "foil_renderer", 'be "numpy" or "bpy VERSION"', self.foil_renderer)
@@ -104,6 +107,7 @@ class Scene:
                 "visible_contrast": self.visible_contrast,
                 "slice_nm": self.slice_nm,
                 "core_nm": self.core_nm,
+                "surfaces": self.surfaces,
                 "foil_renderer": self.foil_renderer,
             },
             indent=indent,

@@ -15,7 +15,7 @@ from render.labels import label_lines
 from render.micrograph import Distractor, Micrograph
 from render.optics import blurred_lines
 from render.scene import Scene
-from render.specimen import Specimen, column_grid, fault_sheets, segments
+from render.specimen import Specimen, column_grid, fault_sheets, plate_fields, segments
 from render.surroundings import passed_share
 
 
@@ -69,6 +69,7 @@ def noise_free_intensity(scene: Scene, specimen: Specimen) -> np.ndarray:
         segments(scene, specimen), specimen.g_image_inv_nm, specimen.two_beam, column_grid(scene, specimen),
         poisson_ratio=specimen.poisson_ratio, core_nm=scene.core_nm, slice_nm=scene.slice_nm,
         fault_z_nm=fault_z_nm, fault_phase_rad=fault_phase_rad, beams=specimen.beams, spread=specimen.spread,
+        plate=plate_fields(scene, specimen),
     )  # fmt: skip
     intensity = bright if scene.beam.image == "bf" else dark
     return np.asarray(intensity * passed_share(scene, specimen.foil), dtype=np.float32)

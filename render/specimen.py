@@ -20,6 +20,8 @@ from physics.contrast.spread import Spread
 from physics.contrast.two_beam import TwoBeam
 from physics.frames import column_positions_nm, field_nm
 from physics.polygon import polygon_covers
+from physics.strain.foil_frame import FoilFaces
+from physics.strain.plate import PlateField, plate_correction
 from physics.strain.segments import Segments, segments_of
 from render.foil import FoilMaps, FoilShape, scene_foil_maps
 from render.scene import Scene
@@ -100,6 +102,27 @@ def segments(scene: Scene, specimen: Specimen, lines: tuple | None = None, alone
     burgers_from_uvw = specimen.image_from_crystal @ scene.crystal.lattice_nm
     chosen = scene.dislocations if lines is None else lines
     return segments_of(chosen, burgers_from_uvw, continuation_nm(scene), alone)
+
+
+def plate_fields(scene: Scene, specimen: Specimen) -> tuple[PlateField, ...] | None:
+    """Correction of the relaxed surfaces for every direction of g in which d(g.u)/dd is needed.
+
+    None where the surfaces are not relaxed or there is no line. The faces are those without relief and openings: a step
+    of a few nm does not bend the foil, and near a hole or a second grain the correction is that of the foil without it.
+    """
+    if not scene.surfaces or not scene.dislocations:
+        return None
+    x_nm, y_nm = (axis[:: max(1, len(axis) // 48)] for axis in column_positions_nm(scene.shape, scene.pixel_nm))
+    mesh = np.meshgrid(x_nm, y_nm)
+    entrance_z_nm, exit_z_nm = (specimen.foil_shape.smooth_face_z_nm(*mesh, side) for side in (1, -1))
+    faces = FoilFaces.of_maps(x_nm, y_nm, entrance_z_nm, exit_z_nm, field_nm(scene.shape, scene.pixel_nm))
+    if faces is None:
+        return None
+    directions = [specimen.g_image_inv_nm] if specimen.beams is None else specimen.beams.directions[0]
+    lines = segments(scene, specimen)
+    return tuple(
+        plate_correction(lines, g, faces, poisson_ratio=specimen.poisson_ratio, core_nm=scene.core_nm) for g in directions
+    )
 
 
 def fault_sheets(scene: Scene, specimen: Specimen) -> tuple[np.ndarray, np.ndarray] | tuple[None, None]:

@@ -295,7 +295,7 @@ def scene(**changes):
     corners = np.array([[-8.0, -20, 8], [8, -20, -8], [8, 20, -8], [-8, 20, 8]]) @ image_from_crystal(crystal, beam).T
     fault = StackingFault(plane_hkl=(1, 0, 1), shift_uvw=[1 / 6, 1 / 6, 0], outline_nm=corners)
     parts = {"crystal": crystal, "foil": Foil(thickness_nm=45, wedge_deg=8), "beam": beam, "dislocations": (line,)}
-    return Scene(**parts | {"faults": (fault,), "shape": (24, 32), "pixel_nm": 1.2} | changes)
+    return Scene(**parts | {"faults": (fault,), "shape": (24, 32), "pixel_nm": 1.2, "surfaces": False} | changes)
 
 
 def test_scenes_on_a_device_have_the_intensities_of_the_cpu():

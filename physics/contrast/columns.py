@@ -9,6 +9,7 @@ Axes: S segments, P columns, F faults, (Y, X) image rows and columns.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,6 +30,8 @@ from physics.frozen import frozen_array
 from physics.parallel import over_threads
 from physics.strain.boxes import descend_to_tiles
 from physics.strain.isotropic import DOWN, coefficients
+from physics.strain.plate import PlateField
+from physics.strain.plate_field import no_plate
 from physics.strain.segments import Segments
 
 # The polynomials of a slice hold while pi h |S| stays below 1; d(g.u)/dd far from lines adds little to s.
@@ -36,6 +39,8 @@ WIDEST_STEP = 0.6
 # Likewise for many beams: pi h times half the spread of the eigenvalues, which for two beams is pi h |S|. Only the
 # error of varying strain depends on it, as layers of many beams are exact for any s.
 WIDEST_STEP_MANY = 1.0
+# Of many beams off one row one for each of `BeamSet.directions`.
+Plates = PlateField | Sequence[PlateField] | None
 # What the far field of one segment may err by, as a fraction of 1/xi_g.
 FIELD_TOLERANCE = 5e-4
 # Largest d(g.u)/dd that layers of many beams are tabulated for, in units of that of one screw at their distance;
@@ -87,6 +92,7 @@ def column_image(
     beams: BeamSet | None = None,
     spread: Spread | None = None,
     every_beam: bool = False,
+    plate: Plates = None,
 ) -> tuple[np.ndarray, np.ndarray] | np.ndarray:
     """Bright- and dark-field image (Y, X) float32, incident beam 1.
 
@@ -96,6 +102,8 @@ def column_image(
 
     `fault_z_nm` (F, Y, X) is nan where a fault misses a column; crossing fault f downward multiplies phi_g by
     exp(i fault_phase_rad[f]). `field_tolerance`, in 1/xi_g, bounds what interpolating a far segment's field costs.
+    `plate` relaxes the foil's surfaces (`plate_correction` of the same g): its lines then take the place of `segments`,
+    of which they are the parts inside the foil.
     """
     x_nm, y_nm = column_positions_nm(grid.shape, grid.pixel_nm)
     columns = np.empty((*grid.shape, 5))
@@ -105,7 +113,7 @@ def column_image(
         fault_z_nm = np.reshape(fault_z_nm, (len(fault_z_nm), -1))
     intensity = _tiled(
         segments, g_image_inv_nm, two_beam, columns.reshape(-1, 5), image_tiling(grid.shape), poisson_ratio, core_nm,
-        slice_nm, fault_z_nm, fault_phase_rad, field_tolerance, beams, spread,
+        slice_nm, fault_z_nm, fault_phase_rad, field_tolerance, beams, spread, plate,
     )  # fmt: skip
     images = np.ascontiguousarray(intensity.astype(np.float32).T).reshape(-1, *grid.shape)
     return images if every_beam else _bright_and_dark(images, beams)
@@ -127,6 +135,7 @@ def column_values(
     fault_z_nm: ArrayLike | None = None,
     fault_phase_rad: ArrayLike | None = None,
     field_tolerance: float = FIELD_TOLERANCE,
+    plate: Plates = None,
     reference: bool = False,
     beams: BeamSet | None = None,
     spread: Spread | None = None,
@@ -141,13 +150,14 @@ def column_values(
     columns = np.ascontiguousarray(columns, dtype=np.float64).reshape(-1, 5)
     if reference:
         intensity = _direct(
-            segments, g_image_inv_nm, two_beam, columns, poisson_ratio, core_nm, slice_nm, fault_z_nm, fault_phase_rad, beams, spread
-        )
+            segments, g_image_inv_nm, two_beam, columns, poisson_ratio, core_nm, slice_nm, fault_z_nm, fault_phase_rad, beams,
+            spread, plate,
+        )  # fmt: skip
     else:
         tiling = scattered_tiling(columns[:, 0], columns[:, 1])
         intensity = _tiled(
             segments, g_image_inv_nm, two_beam, columns, tiling, poisson_ratio, core_nm, slice_nm, fault_z_nm,
-            fault_phase_rad, field_tolerance, beams, spread,
+            fault_phase_rad, field_tolerance, beams, spread, plate,
         )  # fmt: skip
     return np.ascontiguousarray(intensity.T) if every_beam else _bright_and_dark(intensity.T, beams)
 
@@ -191,9 +201,10 @@ def _points(
 def _direct(
     segments: Segments, g_image_inv_nm: ArrayLike, two_beam: TwoBeam, columns: np.ndarray, poisson_ratio: float,
     core_nm: float, slice_nm: float, fault_z_nm: ArrayLike | None, fault_phase_rad: ArrayLike | None,
-    beams: BeamSet | None, spread: Spread | None,
+    beams: BeamSet | None, spread: Spread | None, plate: Plates,
 ) -> np.ndarray:  # fmt: skip
     require(slice_nm > 0, "slice_nm", "be > 0", slice_nm)
+    segments, plates = _plates(segments, plate, 1 if beams is None else len(beams.directions[0]))
     fault_z, fault_phase = _fault_arrays(fault_z_nm, fault_phase_rad, len(columns), beams)
     offsets, weights = _points(spread, g_image_inv_nm, beams, float((columns[:, 2] - columns[:, 3]).max(initial=0)))
     if beams is None:
@@ -202,7 +213,7 @@ def _direct(
         for offset, weight in zip(offsets[:, 1], weights):
             over_threads(
                 direct_intensities, len(columns), rows, columns + [0, 0, 0, 0, offset], _beam_row(two_beam), float(slice_nm),
-                fault_z, fault_phase, intensity,
+                fault_z, fault_phase, plates[0], intensity,
             )  # fmt: skip
             total += weight * intensity
         return total
@@ -212,7 +223,7 @@ def _direct(
     intensity = np.empty((len(columns), len(beams)))
     over_threads(
         direct_beam_intensities, len(columns), rows, columns, matrices, beams.directions[1], beams.turn,
-        1 / beams.xi_0_prime_nm, float(slice_nm), fault_z, np.exp(1j * fault_phase), weights, beams.origin, intensity,
+        1 / beams.xi_0_prime_nm, float(slice_nm), fault_z, np.exp(1j * fault_phase), weights, beams.origin, plates, intensity,
     )  # fmt: skip
     return intensity
 
@@ -232,11 +243,12 @@ def _deviations(columns: np.ndarray, beams: BeamSet) -> np.ndarray:
 def _tiled(
     segments: Segments, g_image_inv_nm: ArrayLike, two_beam: TwoBeam, columns: np.ndarray, tiling: Tiling,
     poisson_ratio: float, core_nm: float, slice_nm: float, fault_z_nm: ArrayLike | None,
-    fault_phase_rad: ArrayLike | None, field_tolerance: float, beams: BeamSet | None, spread: Spread | None,
+    fault_phase_rad: ArrayLike | None, field_tolerance: float, beams: BeamSet | None, spread: Spread | None, plate: Plates,
 ) -> np.ndarray:  # fmt: skip
     require(slice_nm > 0, "slice_nm", "be > 0", slice_nm)
     require(field_tolerance > 0, "field_tolerance", "be > 0", field_tolerance)
     directions = np.reshape(g_image_inv_nm, (1, 3)) if beams is None else beams.directions[0]
+    segments, plates = _plates(segments, plate, len(directions))
     rows = coefficients(segments, directions[0], DOWN, poisson_ratio, core_nm)
     fault_z, fault_phase = _fault_arrays(fault_z_nm, fault_phase_rad, len(columns), beams)
     intensity = np.zeros((len(columns), 2 if beams is None else len(beams)))
@@ -278,8 +290,8 @@ def _tiled(
     in_order = np.empty(intensity.shape)
     over_threads(
         tile_intensities, len(boxes), rows, columns, tiling.first, layers, top, layer_nm, boxes, values, near, near_count, strength, tolerance,
-        _beam_row(two_beam), np.ascontiguousarray(fault_z[:, tiling.order]), fault_phase if many is None else np.empty(0), in_order,
-        np.ascontiguousarray(offsets[:, 1]), weights, many,
+        _beam_row(two_beam), np.ascontiguousarray(fault_z[:, tiling.order]), fault_phase if many is None else np.empty(0), plates,
+        in_order, np.ascontiguousarray(offsets[:, 1]), weights, many,
     )  # fmt: skip
     intensity[tiling.order] = in_order
     return intensity
@@ -321,6 +333,17 @@ def _tile_boxes(
     high[:, 2] = top - (layers[:, 0] - 1) * layer_nm
     low[:, 2] = top - (layers[:, 1] + 1) * layer_nm
     return np.concatenate([(low + high) / 2, (high - low) / 2], axis=1)
+
+
+def _plates(
+    segments: Segments, plate: Plates, directions: int
+) -> tuple[Segments, tuple[tuple[np.ndarray, ...], ...]]:
+    """The lines to sum, and one compiled plate for every direction in which d(g.u)/dd is asked for."""
+    if plate is None:
+        return segments, (no_plate(),) * directions
+    plates = (plate,) if isinstance(plate, PlateField) else tuple(plate)
+    require(len(plates) == directions, "plate", f"be given for {directions} directions of g", len(plates))
+    return plates[0].segments, tuple(p.compiled() for p in plates)
 
 
 def _beam_row(two_beam: TwoBeam) -> np.ndarray:

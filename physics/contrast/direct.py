@@ -15,6 +15,7 @@ import numpy as np
 from physics.contrast.slicing import GAUSS_OFFSET, panel_count, pass_panel
 from physics.strain.boxes import distance_sq
 from physics.strain.isotropic import CORE_SQ, add_row
+from physics.strain.plate_field import add_plate_points
 
 # Chebyshev nodes down a column for segments farther from its middle than twice its half-length: the error
 # falls as (2 + sqrt 3)^-16 = 7e-10 of their field.
@@ -22,12 +23,12 @@ FAR_NODES = 16
 
 
 @numba.njit(cache=True, error_model="numpy", nogil=True)
-def direct_intensities(begin, end, rows, columns, beam, slice_nm, fault_z, fault_phase, intensity):
+def direct_intensities(begin, end, rows, columns, beam, slice_nm, fault_z, fault_phase, plate, intensity):
     """BF and DF (P, 2) of `columns` [begin, end) (P, 5: x, y, entrance, exit, s), for `isotropic.coefficients`."""
     nodes, weights = chebyshev_nodes()
     for c in range(begin, end):
         intensity[c, 0], intensity[c, 1] = _column(
-            rows, columns[c], beam, slice_nm, fault_z[:, c], fault_phase, nodes, weights
+            rows, columns[c], beam, slice_nm, fault_z[:, c], fault_phase, plate, nodes, weights
         )
 
 
@@ -42,12 +43,12 @@ def chebyshev_nodes():
 
 
 @numba.njit(cache=True, error_model="numpy")
-def _column(rows, column, beam, slice_nm, fault_z, fault_phase, nodes, weights):
+def _column(rows, column, beam, slice_nm, fault_z, fault_phase, plate, nodes, weights):
     thickness, s = column[2] - column[3], column[4]
     if not thickness > 0:
         return 1.0, 0.0
     z, h, crossed, near = column_panels(rows, column, slice_nm, fault_z)
-    beta = column_field(rows, near, column, z, h, nodes, weights)
+    beta = column_field(rows, near, column, z, h, nodes, weights, plate)
     q = complex(beam[0], beam[1])
     phi_0, phi_g = 1.0 + 0j, 0j
     for i in range(len(z)):
@@ -72,7 +73,7 @@ def column_panels(rows, column, slice_nm, fault_z):
 
 
 @numba.njit(cache=True, error_model="numpy")
-def column_field(rows, near, column, z, h, nodes, weights):
+def column_field(rows, near, column, z, h, nodes, weights, plate):
     """d(g.u)/dd at the two Gauss points of every panel of a column, upper one first."""
     x, y = column[0], column[1]
     middle, half = (column[2] + column[3]) / 2, (column[2] - column[3]) / 2
@@ -92,6 +93,7 @@ def column_field(rows, near, column, z, h, nodes, weights):
     if any_far:
         for i in range(points):
             beta[i] += _barycentric((sample_z[i] - middle) / half, nodes, weights, far_at_nodes)
+    add_plate_points(plate, column, sample_z, beta)
     return beta
 
 

@@ -18,12 +18,13 @@ from physics.contrast.slicing import GAUSS_OFFSET
 
 @numba.njit(cache=True, error_model="numpy", nogil=True)
 def direct_beam_intensities(
-    begin, end, rows, columns, matrices, coefficients, turn, absorption, slice_nm, fault_z, fault_factor, weights, origin, intensity
+    begin, end, rows, columns, matrices, coefficients, turn, absorption, slice_nm, fault_z, fault_factor, weights, origin,
+    plates, intensity,
 ):  # fmt: skip
     """All beams (P, N) of `columns` [begin, end) (P, 5: x, y, entrance, exit, deviation of s).
 
     `rows` (R, S, .) of every direction, `matrices` (Q, N, N) at no deviation, `turn` (R,) what a deviation adds to
-    d(g.u)/dd, `fault_factor` (F, N).
+    d(g.u)/dd, `fault_factor` (F, N), `plates` one for every direction.
     """
     nodes, node_weights = chebyshev_nodes()
     beams, directions = coefficients.shape
@@ -37,7 +38,7 @@ def direct_beam_intensities(
         z, h, crossed, near = column_panels(rows[0], column, slice_nm, fault_z[:, c])
         beta = np.empty((directions, 2 * len(z)))
         for r in range(directions):
-            beta[r] = column_field(rows[r], near, column, z, h, nodes, node_weights) + turn[r] * column[4]
+            beta[r] = column_field(rows[r], near, column, z, h, nodes, node_weights, plates[r]) + turn[r] * column[4]
         absorbed = math.exp(-2 * math.pi * thickness * absorption)
         for q in range(len(weights)):
             phi = np.zeros(beams, np.complex128)

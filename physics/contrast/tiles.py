@@ -34,6 +34,7 @@ from physics.strain.boxes import (
     pack,
     packed_distance_sq,
 )  # fmt: skip
+from physics.strain.plate_field import add_plate_field
 
 # A box whose near segments times its voxels fall below LEAF_WORK is not divided further, nor one of fewer
 # columns and layers than these: shorter loops cost more than the segments they spare.
@@ -50,7 +51,7 @@ _ZERO, _ONE = np.float32(0.0), np.float32(1.0)
 @numba.njit(cache=True, error_model="numpy", nogil=True)
 def tile_intensities(
     begin, end, rows, columns, first, layers, top_nm, layer_nm, boxes, values, near, near_count, strength, tolerance, beam,
-    fault_z, fault_phase, intensity, offsets, weights, many,
+    fault_z, fault_phase, plates, intensity, offsets, weights, many,
 ):  # fmt: skip
     """Fill `intensity` (P, 2) with BF and DF of the tiles [begin, end) of `columns` (P, 5: x, y, entrance, exit, s).
 
@@ -63,14 +64,14 @@ def tile_intensities(
     for i in range(begin, end):
         _tile(
             i, rows, columns, first, layers, top_nm, layer_nm, boxes, values, near, near_count, strength, tolerance,
-            beam, fault_z, fault_phase, intensity, offsets, weights, many,
+            beam, fault_z, fault_phase, plates, intensity, offsets, weights, many,
         )  # fmt: skip
 
 
 @numba.njit(cache=True, error_model="numpy")
 def _tile(
     i, rows, columns, first, layers, top_nm, layer_nm, boxes, values, near, near_count, strength, tolerance, beam,
-    fault_z, fault_phase, intensity, offsets, weights, many,
+    fault_z, fault_phase, plates, intensity, offsets, weights, many,
 ):  # fmt: skip
     begin, end, box = first[i], first[i + 1], boxes[i]
     own, own_fault_z = np.empty((end - begin, 5)), np.empty((len(fault_z), end - begin))
@@ -89,6 +90,7 @@ def _tile(
     beta, entries, panels, heights, crossed = _tile_field(
         packed, len(rows), own, cut, top, layer_nm, box, values[i], strength, tolerance, own_fault_z
     )
+    add_plate_field(plates[0], own, box, top, layer_nm, beta, entries, panels, heights)
     if many is None:  # pruned when compiled: a call with two beams does not wait for the many-beam code
         part, s = np.empty((end - begin, 2)), own[:, 4].copy()
         intensity[begin:end] = 0.0
@@ -109,6 +111,7 @@ def _tile(
             beta, _, panels, _, _ = _tile_field(
                 packed, len(rows), own, cut, top, layer_nm, box, other_values[r - 1, i], strength, tolerance, own_fault_z
             )
+            add_plate_field(plates[r], own, box, top, layer_nm, beta, entries, panels, heights)
             betas[r], fields[r] = beta, panels[:, 1:]
         whole = _whole_layers(own, cut, entries, top, layer_nm)
         order = _by_layer(entries, len(cut))

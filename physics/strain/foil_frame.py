@@ -1,0 +1,190 @@
+"""The foil as a plate: its faces over the image, the frame of its mean plane, and lines cut at its faces.
+
+Faces are quadratic in image x, y: exact for planes, and for a bend as long as its sag stays below its radius.
+
+Axes: S segments, O outcrops, P points.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from physics.errors import require
+from physics.frozen import frozen_array
+from physics.strain.segments import Segments
+
+# How far cut ends run on along the foil normal, and the length that stands for an endless straight line.
+ENDLESS_NM = 1e6
+ON_FACE_NM = 1e-5
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class FoilFaces:
+    """Faces z = c.(1, x, y, x^2, xy, y^2) over a field of `field_nm` (width, height) centred on the origin."""
+
+    entrance: np.ndarray
+    exit: np.ndarray
+    field_nm: tuple[float, float]
+
+    def __post_init__(self) -> None:
+        for name in ("entrance", "exit"):
+            object.__setattr__(self, name, frozen_array(getattr(self, name), (6,), f"faces.{name}"))
+        width, height = (float(n) for n in self.field_nm)
+        require(width > 0 and height > 0, "faces.field_nm", "be two lengths > 0", self.field_nm)
+        object.__setattr__(self, "field_nm", (width, height))
+        require(self.thickness_nm > 0, "faces", "enclose a foil", f"a mean thickness of {self.thickness_nm:.3g} nm")
+
+    @classmethod
+    def flat(cls, thickness_nm: float, field_nm: tuple[float, float], normal_image: ArrayLike = (0, 0, 1)) -> FoilFaces:
+        """A parallel-sided foil about the origin, `thickness_nm` along its normal."""
+        n = np.asarray(normal_image, dtype=np.float64)
+        n = n / np.linalg.norm(n)
+        slope = [-n[0] / n[2], -n[1] / n[2], 0, 0, 0]
+        half = thickness_nm / 2 / n[2]
+        return cls(entrance=[half, *slope], exit=[-half, *slope], field_nm=field_nm)
+
+    @classmethod
+    def of_maps(
+        cls, x_nm: np.ndarray, y_nm: np.ndarray, entrance_z_nm: np.ndarray, exit_z_nm: np.ndarray, field_nm: tuple[float, float]
+    ) -> FoilFaces | None:
+        """Least-squares faces of height maps (Y, X) over x (X,), y (Y,); None where all is vacuum."""
+        x, y = np.meshgrid(x_nm, y_nm)
+        top, bottom = entrance_z_nm, exit_z_nm
+        filled = top > bottom
+        if filled.sum() < 6:
+            return None
+        scale = max(np.abs(x).max(), np.abs(y).max(), 1.0)
+        basis = monomials(x[filled] / scale, y[filled] / scale)
+        powers = scale ** np.array([0, 1, 1, 2, 2, 2])
+        top, bottom = (np.linalg.lstsq(basis, z[filled], rcond=None)[0] / powers for z in (top, bottom))
+        return cls(entrance=top, exit=bottom, field_nm=field_nm)
+
+    @property
+    def normal_image(self) -> np.ndarray:
+        """Unit normal of the mean plane at the field's centre, toward the gun."""
+        slope = (self.entrance[1:3] + self.exit[1:3]) / 2
+        n = np.array([-slope[0], -slope[1], 1.0])
+        return n / np.linalg.norm(n)
+
+    @property
+    def foil_from_image(self) -> np.ndarray:
+        """Rotation to the frame X, Y in the mean plane, Z along its normal; the image's own for an untilted foil."""
+        n = self.normal_image
+        x = np.array([1.0, 0, 0]) - n[0] * n
+        x /= np.linalg.norm(x)
+        return np.stack([x, np.cross(n, x), n])
+
+    @property
+    def thickness_nm(self) -> float:
+        """Mean thickness along the normal over the part of the field that holds foil."""
+        x, y = np.meshgrid(*(np.linspace(-n / 2, n / 2, 33) for n in self.field_nm))
+        extent = monomials(x, y) @ (self.entrance - self.exit)
+        extent = extent[extent > 0]
+        return float(extent.mean() * self.normal_image[2]) if extent.size else 0.0
+
+
+def monomials(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """(1, x, y, x^2, xy, y^2) (..., 6)."""
+    return np.stack([np.ones_like(x), x, y, x * x, x * y, y * y], axis=-1)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class CutLines:
+    """Lines cut at the faces: `inside`, their `continuation` outside along `outward`, and the places of both.
+
+    An outcrop (O) has its place in the image frame, its side (+1 entrance, -1 exit), the Burgers vector of the
+    line that leaves there with `outward_nm` the direction of its inner part, pointing out of the foil.
+    """
+
+    inside: Segments
+    continuation: Segments
+    place_nm: np.ndarray
+    side: np.ndarray
+    outward: np.ndarray
+    burgers_nm: np.ndarray
+    line: np.ndarray
+    normal: np.ndarray
+
+    def steep(self, sine: float) -> np.ndarray:
+        """Outcrops at which the line meets the face at more than the angle of that sine."""
+        return np.flatnonzero(np.abs(self.outward @ self.normal) >= sine)
+
+    @property
+    def segments(self) -> Segments:
+        """Inner parts and continuation together."""
+        a, b = self.inside, self.continuation
+        return Segments(
+            start_nm=np.concatenate([a.start_nm, b.start_nm]), end_nm=np.concatenate([a.end_nm, b.end_nm]),
+            burgers_nm=np.concatenate([a.burgers_nm, b.burgers_nm]), line=np.concatenate([a.line, b.line]),
+        )  # fmt: skip
+
+
+def cut_lines(segments: Segments, faces: FoilFaces, straight_on: bool = False) -> CutLines:
+    """Cut lines at the faces and continue them along the foil normal, or along their own tangent if `straight_on`.
+
+    What lies outside, or in a face, is dropped: a line in a free surface is a step without stress.
+    """
+    start, along = segments.start_nm, segments.end_nm - segments.start_nm
+    cuts = [np.zeros(len(segments)), np.ones(len(segments))]
+    for face in (faces.entrance, faces.exit):
+        cuts.extend(_crossings(start, along, face))
+    cuts = np.sort(np.clip(np.stack(cuts, axis=1), 0, 1), axis=1)
+    parts, ends = [], []
+    for i in range(cuts.shape[1] - 1):
+        first, last = cuts[:, i], cuts[:, i + 1]
+        middle = start + ((first + last) / 2)[:, None] * along
+        above, below = _heights(middle, faces)
+        length = (last - first) * np.linalg.norm(along, axis=1)
+        keep = np.flatnonzero((above > ON_FACE_NM) & (below > ON_FACE_NM) & (length > ON_FACE_NM))
+        a, b = start[keep] + first[keep, None] * along[keep], start[keep] + last[keep, None] * along[keep]
+        parts.append((a, b, segments.burgers_nm[keep], segments.line[keep]))
+        for points, sense in ((a, -1.0), (b, 1.0)):
+            above, below = _heights(points, faces)
+            side = np.where(above < below, 1.0, -1.0)
+            out = np.minimum(above, below) < ON_FACE_NM
+            tangent = sense * along[keep] / np.linalg.norm(along[keep], axis=1, keepdims=True)
+            # Burgers vectors are those of a line that runs outward.
+            ends.append((points[out], side[out], tangent[out], sense * segments.burgers_nm[keep][out], segments.line[keep][out]))
+    a, b, burgers, line = (np.concatenate(p) for p in zip(*parts))
+    place, side, outward, end_burgers, end_line = (np.concatenate(p) for p in zip(*ends))
+    direction = outward if straight_on else side[:, None] * faces.normal_image
+    return CutLines(
+        inside=Segments(start_nm=a, end_nm=b, burgers_nm=burgers, line=line),
+        continuation=Segments(
+            start_nm=place, end_nm=place + ENDLESS_NM * direction, burgers_nm=end_burgers, line=end_line
+        ),
+        place_nm=place, side=side, outward=outward, burgers_nm=end_burgers, line=end_line,
+        normal=faces.normal_image,
+    )  # fmt: skip
+
+
+def kinks(cut: CutLines, chosen: np.ndarray) -> Segments:
+    """The straight lines of `chosen` outcrops (2 O segments): endless inside, then as they are continued outside."""
+    place = cut.place_nm[chosen]
+    inner, outer = place - ENDLESS_NM * cut.outward[chosen], cut.continuation.end_nm[chosen]
+    return Segments(
+        start_nm=np.concatenate([inner, place]), end_nm=np.concatenate([place, outer]),
+        burgers_nm=np.tile(cut.burgers_nm[chosen], (2, 1)), line=np.tile(np.arange(len(chosen)), 2),
+    )  # fmt: skip
+
+
+def _heights(points: np.ndarray, faces: FoilFaces) -> tuple[np.ndarray, np.ndarray]:
+    """Depths below the entrance face and heights above the exit face, along the beam."""
+    basis = monomials(points[:, 0], points[:, 1])
+    return basis @ faces.entrance - points[:, 2], points[:, 2] - basis @ faces.exit
+
+
+def _crossings(start: np.ndarray, along: np.ndarray, face: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Parameters of the two crossings of segments with a face, 0 where there is none."""
+    c0 = monomials(start[:, 0], start[:, 1]) @ face - start[:, 2]
+    x, y, u, v = start[:, 0], start[:, 1], along[:, 0], along[:, 1]
+    c1 = face[1] * u + face[2] * v + 2 * face[3] * x * u + face[4] * (x * v + y * u) + 2 * face[5] * y * v - along[:, 2]
+    c2 = face[3] * u * u + face[4] * u * v + face[5] * v * v
+    with np.errstate(divide="ignore", invalid="ignore"):
+        root = np.sqrt(c1 * c1 - 4 * c2 * c0)
+        q = -(c1 + np.where(c1 < 0, -1, 1) * root) / 2
+        first, second = c0 / q, q / c2
+    return tuple(np.where(np.isfinite(t), t, 0.0) for t in (first, second))
