@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 SURFACE_TOLERANCE_NM = 0.01
 BORDER_TOLERANCE_NM = 0.5
+BORDER_STEP_NM = 3.0
+# A border this close below a face counts as on it: a line's end is cut at the face, its fault's corner is not.
+OPEN_BORDER_NM = 1.0
 
 
 def check_consistency(scene: Scene) -> None:
@@ -35,6 +38,7 @@ def check_consistency(scene: Scene) -> None:
         if line.glissile:
             check_glissile(line, scene.crystal, rotation, f"dislocations[{i}]")
     _check_ends(scene)
+    _check_fault_borders(scene)
 
 
 def check_glissile(line: Dislocation, crystal: Crystal, image_from_crystal: np.ndarray, where: str) -> None:
@@ -111,6 +115,72 @@ def _distance_to_polygon(points: np.ndarray, polygon: np.ndarray) -> np.ndarray:
     offset = points[:, None] - start
     t = np.clip((offset * edge).sum(-1) / np.maximum((edge * edge).sum(-1), 1e-30), 0, 1)
     return np.linalg.norm(offset - t[..., None] * edge, axis=-1).min(axis=1)
+
+
+def _check_fault_borders(scene: Scene) -> None:
+    """Refuse a fault that ends inside the foil and the field with no partial and no other fault along its border."""
+    shifted = [fault for fault in scene.faults if not scene.crystal.is_lattice_vector(fault.shift_uvw)]
+    if not shifted:
+        return
+    partials = [line for line in scene.dislocations if not scene.crystal.is_lattice_vector(line.burgers_uvw)]
+    edges = [np.stack([f.outline_nm, np.roll(f.outline_nm, -1, axis=0)], axis=1) for f in shifted]
+    lines = [np.stack([line.points_nm[:-1], line.points_nm[1:]], axis=1) for line in partials]
+    half_field = np.array(field_nm(scene.shape, scene.pixel_nm)) / 2 - BORDER_TOLERANCE_NM
+    for i, fault in enumerate(shifted):
+        points, edge = _along_border(edges[i])
+        entrance_nm, exit_nm = foil_heights(scene.crystal, scene.beam, scene.foil, points[:, 0], points[:, 1])
+        within = (points[:, 2] < entrance_nm - OPEN_BORDER_NM) & (points[:, 2] > exit_nm + OPEN_BORDER_NM)
+        within &= (np.abs(points[:, :2]) < half_field).all(axis=1)
+        if not within.any():
+            continue
+        points, edge = points[within], edge[within]
+        # Its own outline counts where it runs along itself, as the slit of a ring does, or meets another fault.
+        others = [edges[j] for j in range(len(edges)) if j != i]
+        bound = _near_segments(points, lines + others)
+        bound[~bound] = _near_own(points[~bound], edge[~bound], edges[i])
+        if not bound.all():
+            place = ", ".join(f"{x:.1f}" for x in points[int(np.argmin(bound))])
+            k = next(k for k, other in enumerate(scene.faults) if other is fault)
+            raise InputError(
+                f"faults[{k}].outline_nm must end at a partial, another fault, a face of the foil or outside the field, "
+                f"got an open border inside the foil at ({place}) nm; add the partial that bounds it, b = +-R"
+            )
+
+
+def _along_border(edges: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Points (P, 3) inside every edge (K, 2, 3) of an outline, a few nm apart but at most 400 an edge, and their edge (P,)."""
+    counts = np.clip(np.ceil(np.linalg.norm(edges[:, 1] - edges[:, 0], axis=1) / BORDER_STEP_NM), 1, 400).astype(int)
+    edge = np.repeat(np.arange(len(edges)), counts)
+    place = (np.arange(len(edge)) - np.repeat(np.cumsum(counts) - counts, counts) + 0.5) / counts[edge]
+    return edges[edge, 0] + place[:, None] * (edges[edge, 1] - edges[edge, 0]), edge
+
+
+def _near_segments(points: np.ndarray, chains: list[np.ndarray]) -> np.ndarray:
+    """Which points (P, 3) lie within BORDER_TOLERANCE_NM of a segment of any chain (K, 2, 3)."""
+    near = np.zeros(len(points), dtype=bool)
+    low, high = points.min(axis=0) - BORDER_TOLERANCE_NM, points.max(axis=0) + BORDER_TOLERANCE_NM
+    for chain in chains:
+        reaching = chain[((chain.min(axis=1) <= high) & (chain.max(axis=1) >= low)).all(axis=1)]
+        left = np.flatnonzero(~near)
+        if len(reaching) and len(left):
+            near[left] = (_distances_nm(points[left], reaching) < BORDER_TOLERANCE_NM).any(axis=1)
+    return near
+
+
+def _near_own(points: np.ndarray, edge: np.ndarray, edges: np.ndarray) -> np.ndarray:
+    """Which points of an outline lie on another of its edges that runs the other way."""
+    direction = edges[:, 1] - edges[:, 0]
+    direction = direction / np.maximum(np.linalg.norm(direction, axis=1, keepdims=True), 1e-30)
+    opposite = direction[edge] @ direction.T < -0.999
+    return (opposite & (_distances_nm(points, edges) < 1e-3)).any(axis=1)
+
+
+def _distances_nm(points: np.ndarray, segments: np.ndarray) -> np.ndarray:
+    """Distances (P, K) of points from segments (K, 2, 3)."""
+    along = segments[:, 1] - segments[:, 0]
+    offset = points[:, None] - segments[:, 0]
+    t = np.clip((offset * along).sum(-1) / np.maximum((along * along).sum(-1), 1e-30), 0, 1)
+    return np.linalg.norm(offset - t[..., None] * along, axis=-1)
 
 
 def _check_ends(scene: Scene) -> None:
