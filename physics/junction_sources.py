@@ -12,11 +12,12 @@ import itertools
 import math
 
 import numpy as np
+from scipy.optimize import minimize
 
 from physics.clipping import Faces, between_faces
 from physics.crystal import Crystal
 from physics.dislocation import Dislocation
-from physics.dissociation import GPA_NM_PER_MJ_M2, dissociated, isotropic_energy_factor_GPa
+from physics.dissociation import GPA_NM_PER_MJ_M2, dissociated
 from physics.errors import require
 from physics.fault import StackingFault
 from physics.partials import shockley_partials
@@ -86,8 +87,8 @@ def lomer_cottrell(
 
     Of the four ways to bring the ribbons together the one with the shortest stair-rod is taken (1/6<110> for a Lomer
     reaction). `length_nm` None: from face to face; otherwise the three lines meet in points at both ends, where a
-    `junction` can join. The width is where energy is least in isotropic elasticity: with all distances in proportion
-    to d, W = -C ln d + 2 gamma d, C the sum over pairs of b_i.K.b_j / (2 pi).
+    `junction` can join. The widths are where the energy of the three lines and two faults is least in isotropic
+    elasticity. The symmetric arrangement is a saddle of it: one fault is wider, here that on the first plane.
     """
     gamma = crystal.stacking_fault_mJ_m2 if stacking_fault_mJ_m2 is None else stacking_fault_mJ_m2
     require(gamma is not None and gamma > 0, "stacking_fault_mJ_m2", "be given and > 0", gamma)
@@ -105,10 +106,11 @@ def lomer_cottrell(
         options.append((float(np.linalg.norm(crystal.direction_nm(stair_rod))), sides, outer, stair_rod, shifts))
     _, sides, outer, stair_rod, shifts = min(options, key=lambda option: option[0])
     require(bool(np.any(np.abs(stair_rod) > 1e-9)), "burgers_uvw", "leave a stair-rod where the planes meet", "nothing")
-    width_nm = _lock_width_nm([outer[0], stair_rod, outer[1]], crystal, image_from_crystal.T @ along, float(gamma))
     across = [side * np.cross(plane.normal_image, along) for plane, side in zip((first, second), sides)]
-    base_nm, half_width_nm = _lock_base(first.point_nm, along, length_nm, width_nm, faces, step_nm, reach_nm)
-    edges = [base_nm + np.multiply.outer(half_width_nm, direction) for direction in across]
+    burgers_nm = [image_from_crystal @ crystal.direction_nm(b) for b in (outer[0], stair_rod, outer[1])]
+    widths_nm = _lock_widths_nm(burgers_nm, across, along, crystal, float(gamma))
+    base_nm, share = _lock_base(first.point_nm, along, length_nm, float(widths_nm.max()), step_nm, reach_nm)
+    edges = [base_nm + np.multiply.outer(share * width, direction) for width, direction in zip(widths_nm, across)]
     curves = ((outer[0], edges[0], first.plane_hkl), (stair_rod, base_nm, (0, 0, 0)), (outer[1], edges[1], second.plane_hkl))
     lines = [
         Dislocation(burgers_uvw=burgers + 0.0, points_nm=piece, plane_hkl=plane_hkl, kind="partial" if any(plane_hkl) else "stair-rod")
@@ -135,22 +137,46 @@ def _arm(node_nm: np.ndarray, direction: np.ndarray, faces: Faces, step_nm: floa
 
 
 def _lock_base(
-    point_nm: np.ndarray, along: np.ndarray, length_nm: float | None, width_nm: float, faces: Faces, step_nm: float, reach_nm: float
+    point_nm: np.ndarray, along: np.ndarray, length_nm: float | None, width_nm: float, step_nm: float, reach_nm: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Vertices (K, 3) along the intersection and the width of the faults there (K,)."""
+    """Vertices (K, 3) along the intersection and the share of their full width that the faults have there (K,)."""
     if length_nm is None:
         at_nm = np.linspace(-reach_nm, reach_nm, 2 * math.ceil(reach_nm / max(step_nm, reach_nm / 500)) + 1)
-        return point_nm + np.multiply.outer(at_nm, along), np.full(len(at_nm), width_nm)
+        return point_nm + np.multiply.outer(at_nm, along), np.ones(len(at_nm))
     at_nm = np.linspace(-length_nm / 2, length_nm / 2, max(8, 2 * math.ceil(length_nm / 2 / step_nm)) + 1)
     taper_nm = min(STAIR_ROD_TAPER_WIDTHS * width_nm, length_nm / 3)
-    return point_nm + np.multiply.outer(at_nm, along), width_nm * np.clip((length_nm / 2 - np.abs(at_nm)) / taper_nm, 0, 1)
+    return point_nm + np.multiply.outer(at_nm, along), np.clip((length_nm / 2 - np.abs(at_nm)) / taper_nm, 0, 1)
 
 
-def _lock_width_nm(burgers_uvw: list[np.ndarray], crystal: Crystal, direction_crystal: np.ndarray, gamma: float) -> float:
-    factor = isotropic_energy_factor_GPa(direction_crystal, crystal.shear_modulus_GPa, crystal.poisson_ratio)
-    b_nm = [crystal.direction_nm(b) for b in burgers_uvw]
-    strength = sum(float(b_nm[i] @ factor @ b_nm[j]) for i, j in itertools.combinations(range(3), 2)) / (2 * math.pi)
-    return max(strength, 0.0) / (2 * gamma * GPA_NM_PER_MJ_M2)
+def _lock_widths_nm(
+    burgers_nm: list[np.ndarray], across: list[np.ndarray], along: np.ndarray, crystal: Crystal, gamma_mJ_m2: float
+) -> np.ndarray:
+    """Widths (2,) of the faults of a lock, the one on the first plane the wider, where the energy a length is least."""
+    mu, nu = crystal.shear_modulus_GPa, crystal.poisson_ratio
+
+    def energy(log_widths: np.ndarray) -> float:
+        widths_nm = np.exp(log_widths)
+        positions_nm = [widths_nm[0] * across[0], np.zeros(3), widths_nm[1] * across[1]]
+        return parallel_lines_energy(burgers_nm, positions_nm, along, mu, nu) + gamma_mJ_m2 * GPA_NM_PER_MJ_M2 * widths_nm.sum()
+
+    scale = mu * float(burgers_nm[0] @ burgers_nm[0]) / (8 * math.pi * gamma_mJ_m2 * GPA_NM_PER_MJ_M2)
+    found = minimize(energy, np.log([1.5 * scale, 0.5 * scale]), method="Nelder-Mead", options={"xatol": 1e-7, "fatol": 1e-13, "maxiter": 2000})
+    return np.exp(found.x)
+
+
+def parallel_lines_energy(
+    burgers_nm: list[np.ndarray], positions_nm: list[np.ndarray], line: np.ndarray, shear_modulus_GPa: float, poisson_ratio: float
+) -> float:
+    """Interaction energy a length, GPa nm^2, of parallel straight lines (Nabarro 1952; Hirth & Lothe 1982, eq. 5-16)."""
+    strength, energy = shear_modulus_GPa / (2 * math.pi), 0.0
+    for i, j in itertools.combinations(range(len(burgers_nm)), 2):
+        r = positions_nm[j] - positions_nm[i]
+        r = r - (r @ line) * line
+        b, c = burgers_nm[i], burgers_nm[j]
+        edge_b, edge_c = np.cross(b, line), np.cross(c, line)
+        energy -= strength * ((b @ line) * (c @ line) + (edge_b @ edge_c) / (1 - poisson_ratio)) * math.log(np.linalg.norm(r))
+        energy -= strength / (1 - poisson_ratio) * (edge_b @ r) * (edge_c @ r) / (r @ r)
+    return float(energy)
 
 
 def _between(edge_nm: np.ndarray, base_nm: np.ndarray) -> np.ndarray:

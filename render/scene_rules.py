@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 SURFACE_TOLERANCE_NM = 0.01
 BORDER_TOLERANCE_NM = 0.5
 BORDER_STEP_NM = 3.0
+BESIDE_NM = 0.02
 # A border this close below a face counts as on it: a line's end is cut at the face, its fault's corner is not.
 OPEN_BORDER_NM = 1.0
 
@@ -100,13 +101,15 @@ def _side(line: Dislocation, fault: StackingFault, crystal: Crystal, rotation: n
     above = line.points_nm[:, 2] > fault.outline_nm[:, 2].max() - BORDER_TOLERANCE_NM
     below = line.points_nm[:, 2] < fault.outline_nm[:, 2].min() + BORDER_TOLERANCE_NM
     inclined = np.ptp(fault.outline_nm[:, 2]) > 4 * BORDER_TOLERANCE_NM
-    counts = ~(inclined & ((above[:-1] & above[1:]) | (below[:-1] & below[1:])))
-    if not counts.any() or distance[counts].max() > BORDER_TOLERANCE_NM:
+    beyond = inclined & ((above[:-1] & above[1:]) | (below[:-1] & below[1:]))
+    on_border = distance <= BORDER_TOLERANCE_NM
+    if not on_border.any() or not (on_border | beyond).all():
         return 0
-    inner = int(np.argmin(np.where(counts, distance, np.inf)))
+    inner = int(np.argmin(np.where(beyond, distance + BORDER_TOLERANCE_NM, distance)))
     along = points[inner + 1] - points[inner]
     left = np.array([-along[1], along[0]]) / np.linalg.norm(along)
-    beside = middle[inner] + left * 2 * BORDER_TOLERANCE_NM
+    # No farther beside the line than needed: a ribbon may be narrower than the tolerance.
+    beside = middle[inner] + left * (2 * distance[inner] + BESIDE_NM)
     return 1 if polygon_covers(outline, beside[:1], beside[1:])[0] else -1
 
 
