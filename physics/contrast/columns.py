@@ -9,6 +9,7 @@ Axes: S segments, P columns, F faults, (Y, X) image rows and columns.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,7 +23,9 @@ from physics.errors import require
 from physics.frames import column_positions_nm
 from physics.frozen import frozen_array
 from physics.parallel import over_threads
+from physics.particle import Particle
 from physics.strain.boxes import descend_to_tiles
+from physics.strain.inclusions import sphere_rows
 from physics.strain.isotropic import DOWN, coefficients
 from physics.strain.segments import Segments
 
@@ -73,11 +76,14 @@ def column_image(
     fault_z_nm: ArrayLike | None = None,
     fault_phase_rad: ArrayLike | None = None,
     field_tolerance: float = FIELD_TOLERANCE,
+    particles: Sequence[Particle] = (),
 ) -> tuple[np.ndarray, np.ndarray]:
     """Bright- and dark-field image (Y, X) float32, incident beam 1.
 
     `fault_z_nm` (F, Y, X) is nan where a fault misses a column; crossing fault f downward multiplies phi_g by
-    exp(i fault_phase_rad[f]). `field_tolerance`, in 1/xi_g, bounds what interpolating a far segment's field costs.
+    exp(i fault_phase_rad[f]). `field_tolerance`, in 1/xi_g, bounds what interpolating a far segment's field costs, and
+    the field of a sphere where it is left out. `particles` are coherent spheres and voids; discs come as segments and
+    faults (`physics.particle_discs`).
     """
     x_nm, y_nm = column_positions_nm(grid.shape, grid.pixel_nm)
     columns = np.empty((*grid.shape, 5))
@@ -87,7 +93,7 @@ def column_image(
         fault_z_nm = np.reshape(fault_z_nm, (len(fault_z_nm), -1))
     intensity = _tiled(
         segments, g_image_inv_nm, two_beam, columns.reshape(-1, 5), image_tiling(grid.shape), poisson_ratio, core_nm,
-        slice_nm, fault_z_nm, fault_phase_rad, field_tolerance,
+        slice_nm, fault_z_nm, fault_phase_rad, field_tolerance, particles,
     )  # fmt: skip
     bf, df = intensity.astype(np.float32).reshape(*grid.shape, 2).transpose(2, 0, 1)
     return np.ascontiguousarray(bf), np.ascontiguousarray(df)
@@ -109,6 +115,7 @@ def column_values(
     fault_z_nm: ArrayLike | None = None,
     fault_phase_rad: ArrayLike | None = None,
     field_tolerance: float = FIELD_TOLERANCE,
+    particles: Sequence[Particle] = (),
     reference: bool = False,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Bright- and dark-field intensity (P,) float64 of single columns, incident beam 1.
@@ -125,13 +132,13 @@ def column_values(
         intensity = np.empty((len(columns), 2))
         over_threads(
             direct_intensities, len(columns), rows, columns, _beam_row(two_beam), float(slice_nm), fault_z, fault_phase,
-            intensity,
+            sphere_rows(particles, g_image_inv_nm, field_tolerance / two_beam.xi_g_nm), np.array(g_image_inv_nm, np.float64), intensity,
         )  # fmt: skip
     else:
         tiling = scattered_tiling(columns[:, 0], columns[:, 1])
         intensity = _tiled(
             segments, g_image_inv_nm, two_beam, columns, tiling, poisson_ratio, core_nm, slice_nm, fault_z_nm,
-            fault_phase_rad, field_tolerance,
+            fault_phase_rad, field_tolerance, particles,
         )  # fmt: skip
     return intensity[:, 0], intensity[:, 1]
 
@@ -139,7 +146,7 @@ def column_values(
 def _tiled(
     segments: Segments, g_image_inv_nm: ArrayLike, two_beam: TwoBeam, columns: np.ndarray, tiling: Tiling,
     poisson_ratio: float, core_nm: float, slice_nm: float, fault_z_nm: ArrayLike | None,
-    fault_phase_rad: ArrayLike | None, field_tolerance: float,
+    fault_phase_rad: ArrayLike | None, field_tolerance: float, particles: Sequence[Particle],
 ) -> np.ndarray:  # fmt: skip
     require(slice_nm > 0, "slice_nm", "be > 0", slice_nm)
     require(field_tolerance > 0, "field_tolerance", "be > 0", field_tolerance)
@@ -164,7 +171,8 @@ def _tiled(
     in_order = np.empty((len(columns), 2))
     over_threads(
         tile_intensities, len(boxes), rows, columns, tiling.first, layers, top, layer_nm, boxes, values, near, near_count, strength, tolerance,
-        _beam_row(two_beam), np.ascontiguousarray(fault_z[:, tiling.order]), fault_phase, in_order,
+        _beam_row(two_beam), np.ascontiguousarray(fault_z[:, tiling.order]), fault_phase,
+        sphere_rows(particles, g_image_inv_nm, tolerance), np.array(g_image_inv_nm, np.float64), in_order,
     )  # fmt: skip
     intensity[tiling.order] = in_order
     return intensity

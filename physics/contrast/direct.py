@@ -13,6 +13,7 @@ import numba
 import numpy as np
 
 from physics.contrast.slicing import GAUSS_OFFSET, panel_count, pass_panel
+from physics.strain import inclusions
 from physics.strain.boxes import distance_sq
 from physics.strain.isotropic import CORE_SQ, add_row
 
@@ -22,20 +23,26 @@ FAR_NODES = 16
 
 
 @numba.njit(cache=True, error_model="numpy", nogil=True)
-def direct_intensities(begin, end, rows, columns, beam, slice_nm, fault_z, fault_phase, intensity):
+def direct_intensities(begin, end, rows, columns, beam, slice_nm, fault_z, fault_phase, spheres, g, intensity):
     """BF and DF (P, 2) of `columns` [begin, end) (P, 5: x, y, entrance, exit, s), for `isotropic.coefficients`."""
     nodes, weights = np.empty(FAR_NODES), np.empty(FAR_NODES)
     for j in range(FAR_NODES):
         angle = math.pi * (j + 0.5) / FAR_NODES
         nodes[j], weights[j] = math.cos(angle), (1 - 2 * (j % 2)) * math.sin(angle)
+    # A sphere's boundary cuts a column as a fault without a phase does.
+    phases = np.zeros(len(fault_phase) + 2 * len(spheres))
+    phases[: len(fault_phase)] = fault_phase
+    cuts = np.empty((len(phases), 1))
     for c in range(begin, end):
+        cuts[: len(fault_phase), 0] = fault_z[:, c]
+        inclusions.chords(spheres, columns[c : c + 1], cuts[len(fault_phase) :])
         intensity[c, 0], intensity[c, 1] = _column(
-            rows, columns[c], beam, slice_nm, fault_z[:, c], fault_phase, nodes, weights
+            rows, columns[c], beam, slice_nm, cuts[:, 0], phases, spheres, g, nodes, weights
         )
 
 
 @numba.njit(cache=True, error_model="numpy")
-def _column(rows, column, beam, slice_nm, fault_z, fault_phase, nodes, weights):
+def _column(rows, column, beam, slice_nm, fault_z, fault_phase, spheres, g, nodes, weights):
     x, y, entrance, exit_, s = column
     thickness = entrance - exit_
     if not thickness > 0:
@@ -53,7 +60,7 @@ def _column(rows, column, beam, slice_nm, fault_z, fault_phase, nodes, weights):
             near_count += 1
         else:
             add_row(rows[k], node_x, node_y, node_z, far_at_nodes)
-    z, h, crossed = _panels(rows, near[:near_count], column, slice_nm, fault_z)
+    z, h, crossed = _panels(rows, near[:near_count], spheres, column, slice_nm, fault_z)
     points = len(z) * 2
     sample_x, sample_y, sample_z, beta = np.full(points, x), np.full(points, y), np.empty(points), np.zeros(points)
     for i in range(len(z)):
@@ -63,10 +70,20 @@ def _column(rows, column, beam, slice_nm, fault_z, fault_phase, nodes, weights):
     if near_count < len(rows):
         for i in range(points):
             beta[i] += _barycentric((sample_z[i] - middle) / half, nodes, weights, far_at_nodes)
+    for k in range(len(spheres)):
+        dx, dy = x - spheres[k, 0], y - spheres[k, 1]
+        g_xy, radius_sq = g[0] * dx + g[1] * dy, spheres[k, inclusions.RADIUS] ** 2
+        for i in range(points):
+            dz = sample_z[i] - spheres[k, inclusions.CENTRE_Z]
+            beta[i] += inclusions.strain_at(
+                spheres[k, inclusions.STRAIN], radius_sq, g_xy, g[2], dz, dx * dx + dy * dy + dz * dz
+            )
     q = complex(beam[0], beam[1])
     phi_0, phi_g = 1.0 + 0j, 0j
     for i in range(len(z)):
-        phi_0, phi_g = pass_panel(phi_0, phi_g, s + beta[2 * i], s + beta[2 * i + 1], h[i], q)
+        fraction = inclusions.crystal_fraction(spheres, x, y, z[i])
+        thickness -= (1.0 - fraction) * h[i]
+        phi_0, phi_g = pass_panel(phi_0, phi_g, s + beta[2 * i], s + beta[2 * i + 1], h[i], fraction * q)
         if crossed[i] >= 0:
             phi_g *= np.exp(1j * fault_phase[crossed[i]])
     absorbed = math.exp(-2 * math.pi * thickness * beam[2])
@@ -87,7 +104,7 @@ def _barycentric(x, nodes, weights, values):
 
 
 @numba.njit(cache=True, error_model="numpy")
-def _panels(rows, near, column, slice_nm, fault_z):
+def _panels(rows, near, spheres, column, slice_nm, fault_z):
     """Middles z, lengths and the fault crossed after each (-1: none) of a column's panels, downward."""
     x, y, entrance, exit_ = column[0], column[1], column[2], column[3]
     slices = max(1, int(math.ceil((entrance - exit_) / slice_nm - 1e-9)))
@@ -108,6 +125,11 @@ def _panels(rows, near, column, slice_nm, fault_z):
                 nearest_sq = np.inf
                 for r in near:
                     nearest_sq = min(nearest_sq, distance_sq(rows[r], x, y, (top + low) / 2))
+                for i in range(len(spheres)):
+                    if spheres[i, inclusions.STRAIN] != 0.0:
+                        dx, dy = x - spheres[i, 0], y - spheres[i, 1]
+                        dz = (top + low) / 2 - spheres[i, inclusions.CENTRE_Z]
+                        nearest_sq = min(nearest_sq, max(dx * dx + dy * dy + dz * dz, spheres[i, inclusions.RADIUS] ** 2))
                 pieces = panel_count(top - low, nearest_sq, core_sq)
                 for i in range(pieces):
                     h[count] = (top - low) / pieces
