@@ -87,7 +87,8 @@ def under_condition(scene: Scene, beam: BeamCondition) -> Scene:
     turn = image_from_crystal(scene.crystal, beam) @ image_from_crystal(scene.crystal, scene.beam).T
     lines = tuple(replace(line, points_nm=line.points_nm @ turn.T) for line in scene.dislocations)
     faults = tuple(replace(fault, outline_nm=fault.outline_nm @ turn.T) for fault in scene.faults)
-    return scene.replace(beam=beam, foil=_turned_foil(scene, turn), dislocations=lines, faults=faults)
+    particles = tuple(replace(particle, centre_nm=particle.centre_nm @ turn.T) for particle in scene.particles)
+    return scene.replace(beam=beam, foil=_turned_foil(scene, turn), dislocations=lines, faults=faults, particles=particles)
 
 
 def _draw_scene(config: SampleConfig, rng: np.random.Generator) -> Scene:

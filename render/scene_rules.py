@@ -13,6 +13,7 @@ from physics.errors import InputError, require
 from physics.fault import StackingFault
 from physics.frames import field_nm
 from physics.junction import open_ends
+from physics.particle_discs import half_height_nm
 from physics.polygon import polygon_covers
 from render.foil import foil_heights
 
@@ -40,6 +41,7 @@ def check_consistency(scene: Scene) -> None:
             check_glissile(line, scene.crystal, rotation, f"dislocations[{i}]")
     _check_ends(scene)
     _check_fault_borders(scene)
+    _check_particles(scene, rotation)
 
 
 def check_glissile(line: Dislocation, crystal: Crystal, image_from_crystal: np.ndarray, where: str) -> None:
@@ -184,6 +186,21 @@ def _distances_nm(points: np.ndarray, segments: np.ndarray) -> np.ndarray:
     offset = points[:, None] - segments[:, 0]
     t = np.clip((offset * along).sum(-1) / np.maximum((along * along).sum(-1), 1e-30), 0, 1)
     return np.linalg.norm(offset - t[..., None] * along, axis=-1)
+
+
+def _check_particles(scene: Scene, rotation: np.ndarray) -> None:
+    """Refuse a particle that reaches through a face: the columns' faces are not cut by it."""
+    if not scene.particles:
+        return
+    centres = np.array([p.centre_nm for p in scene.particles])
+    half = np.array([half_height_nm(p, scene.crystal, rotation) for p in scene.particles])
+    entrance_nm, exit_nm = foil_heights(scene.crystal, scene.beam, scene.foil, centres[:, 0], centres[:, 1])
+    room_nm = np.minimum(entrance_nm - centres[:, 2], centres[:, 2] - exit_nm) - half
+    inside = room_nm >= -SURFACE_TOLERANCE_NM
+    if not inside.all():
+        k = int(np.argmin(inside))
+        raise InputError(f"particles[{k}].centre_nm must leave the particle inside the foil, got {[round(float(x), 3) for x in centres[k]]}, "
+                         f"{-room_nm[k]:.3g} nm through a face; move it or reduce radius_nm")  # fmt: skip
 
 
 def _check_ends(scene: Scene) -> None:
