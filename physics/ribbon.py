@@ -11,6 +11,7 @@ import numpy as np
 
 # At a bend the edge's vertex moves out by at most this many half-widths.
 LONGEST_MITRE = 3.0
+LEAST_WIDTH_NM = 0.1
 COARSER_TRIES = 3
 
 
@@ -21,7 +22,7 @@ def ribbon_edges(
     """Left edge, right edge (K', 3) and the outline (K'', 3) of the ribbon; None where it cannot be drawn.
 
     Left is `normal` x tangent. `width_nm(tangent)` is the local width, split evenly to both sides; it falls to nothing
-    at `constricted` ends over one width. A closed ribbon is one polygon with a slit. Where the ribbon's own edges
+    at `constricted` ends over one width; nowhere above `narrowest_nm`: None. A closed ribbon is one polygon with a slit. Where the ribbon's own edges
     would cross, a coarser line is tried (every second vertex, three times).
     """
     for _ in range(COARSER_TRIES + 1):
@@ -29,7 +30,7 @@ def ribbon_edges(
         half_nm = np.array([width_nm(t) for t in tangents]) / 2
         if 2 * half_nm.max() < narrowest_nm:
             return None
-        half_nm = _smoothed(np.maximum(half_nm, narrowest_nm / 2), closed)
+        half_nm = _smoothed(np.maximum(half_nm, LEAST_WIDTH_NM / 2), closed)
         half_nm = half_nm * _taper(points_nm, half_nm, constricted)
         left_nm = _offset(points_nm, normal, half_nm, closed)
         right_nm = _offset(points_nm, normal, -half_nm, closed)
