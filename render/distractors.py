@@ -45,20 +45,22 @@ def _deposits(scene: Scene, specimen: Specimen) -> list[Distractor]:
 
 
 def _particles(scene: Scene, specimen: Specimen) -> list[Distractor]:
-    """Precipitates, voids and clusters: their own extent, widened to where a sphere's strain still shows.
+    """Precipitates, voids and clusters, one mask a kind: their own extent, widened to where their strain still shows.
 
     The image of a sphere of strain epsilon reaches to about r = (epsilon g xi_g R^3)^(1/3) (Ashby & Brown 1963).
     """
     x_nm, y_nm = column_positions_nm(scene.shape, scene.pixel_nm)
     g, xi_nm = float(np.linalg.norm(specimen.g_image_inv_nm)), specimen.two_beam.xi_g_nm
-    found = []
+    masks: dict[str, np.ndarray] = {}
     for particle in scene.particles:
         strained = particle.radius_nm**2 * (abs(particle.opening_nm) if particle.kind in DISCS else particle.radius_nm * abs(particle.misfit))
         reach_nm = max(particle.radius_nm, min((strained * g * xi_nm) ** (1 / 3), 3 * particle.radius_nm), scene.pixel_nm)
-        at = particle.centre_nm
-        mask = (x_nm[None] - at[0]) ** 2 + (y_nm[:, None] - at[1]) ** 2 <= reach_nm**2
-        found.append(Distractor(kind=PARTICLE_KINDS.get(particle.kind, particle.kind), mask=mask & (specimen.foil.thickness_nm > 0)))
-    return found
+        at, kind = particle.centre_nm, PARTICLE_KINDS.get(particle.kind, particle.kind)
+        mask = masks.setdefault(kind, np.zeros(scene.shape, dtype=bool))
+        columns, rows = np.flatnonzero(np.abs(x_nm - at[0]) <= reach_nm), np.flatnonzero(np.abs(y_nm - at[1]) <= reach_nm)
+        inside = (x_nm[None, columns] - at[0]) ** 2 + (y_nm[rows, None] - at[1]) ** 2 <= reach_nm**2
+        mask[np.ix_(rows, columns)] |= inside
+    return [Distractor(kind=kind, mask=mask & (specimen.foil.thickness_nm > 0)) for kind, mask in masks.items()]
 
 
 def _fault_bands(scene: Scene, specimen: Specimen) -> list[Distractor]:

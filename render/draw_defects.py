@@ -165,31 +165,32 @@ def _fault_plane(specimen: Specimen, rng: np.random.Generator) -> tuple[tuple[in
 def _particles(source: Particles, specimen: Specimen, rng: np.random.Generator) -> tuple[Particle, ...]:
     volume_um3 = 4e-9 * np.prod(specimen.half_field_nm) * specimen.thickness_nm
     found: list[Particle] = []
+    taken = np.empty((MOST_PARTICLES, 4))
     for density, make in (
         (source.spheres_inv_um3, _sphere), (source.plates_inv_um3, _plate), (source.voids_inv_um3, _void), (source.clusters_inv_um3, _cluster),
     ):  # fmt: skip
         if density == Fixed(0):
             continue
         for _ in range(min(int(rng.poisson(density.draw(rng) * volume_um3)), MOST_PARTICLES)):
-            placed = _placed(make(source, specimen, rng), found, specimen, rng)
-            found += [] if placed is None else [placed]
+            placed = _placed(make(source, specimen, rng), taken[: len(found)], specimen, rng)
+            if placed is not None and len(found) < MOST_PARTICLES:
+                taken[len(found)] = *placed.centre_nm, placed.radius_nm
+                found.append(placed)
     return tuple(found)
 
 
-def _placed(fields: dict, others: list[Particle], specimen: Specimen, rng: np.random.Generator) -> Particle | None:
-    """The particle somewhere in the field where it fits between the faces and touches no other; None if it fits nowhere."""
-    for _ in range(PLACES_TRIED):
-        centre_nm = specimen.middle_nm(*rng.uniform(-specimen.half_field_nm, specimen.half_field_nm))
-        particle = Particle(centre_nm=centre_nm, **fields)
-        half_nm = half_height_nm(particle, specimen.crystal, specimen.image_from_crystal)
-        entrance_nm, exit_nm = (float(face[0]) for face in specimen.faces(centre_nm[:1], centre_nm[1:2]))
-        room_nm = entrance_nm - exit_nm - 2 * half_nm
-        if not room_nm > 0:
-            continue
-        centre_nm[2] = exit_nm + half_nm + rng.random() * room_nm
-        particle = Particle(centre_nm=centre_nm, **fields)
-        if all(np.linalg.norm(particle.centre_nm - other.centre_nm) > particle.radius_nm + other.radius_nm for other in others):
-            return particle
+def _placed(fields: dict, taken: np.ndarray, specimen: Specimen, rng: np.random.Generator) -> Particle | None:
+    """The particle somewhere in the field where it fits between the faces and touches none of those at `taken` (N, 4:
+    centre, radius); None if no such place is found."""
+    half_nm = half_height_nm(Particle(centre_nm=np.zeros(3), **fields), specimen.crystal, specimen.image_from_crystal)
+    places = rng.uniform(-specimen.half_field_nm, specimen.half_field_nm, (PLACES_TRIED, 2))
+    heights = rng.random(PLACES_TRIED)
+    entrance_nm, exit_nm = specimen.faces(places[:, 0], places[:, 1])
+    room_nm = entrance_nm - exit_nm - 2 * half_nm
+    centres_nm = np.column_stack([places, exit_nm + half_nm + heights * room_nm])
+    for k in np.flatnonzero(room_nm > 0):
+        if (np.linalg.norm(taken[:, :3] - centres_nm[k], axis=1) > taken[:, 3] + fields["radius_nm"]).all():
+            return Particle(centre_nm=centres_nm[k], **fields)
     return None
 
 
