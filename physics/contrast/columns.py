@@ -81,8 +81,8 @@ def column_image(
     """Bright- and dark-field image (Y, X) float32, incident beam 1.
 
     `fault_z_nm` (F, Y, X) is nan where a fault misses a column; crossing fault f downward multiplies phi_g by
-    exp(i fault_phase_rad[f]). `field_tolerance`, in 1/xi_g, bounds what interpolating a far segment's field costs, and
-    the field of a sphere where it is left out. `particles` are coherent spheres and voids; discs come as segments and
+    exp(i fault_phase_rad[f]). `field_tolerance`, in 1/xi_g, bounds what interpolating a far segment's field costs.
+    `particles` are coherent spheres and voids; discs come as segments and
     faults (`physics.particle_discs`).
     """
     x_nm, y_nm = column_positions_nm(grid.shape, grid.pixel_nm)
@@ -132,7 +132,7 @@ def column_values(
         intensity = np.empty((len(columns), 2))
         over_threads(
             direct_intensities, len(columns), rows, columns, _beam_row(two_beam), float(slice_nm), fault_z, fault_phase,
-            sphere_rows(particles, g_image_inv_nm, field_tolerance / two_beam.xi_g_nm), np.array(g_image_inv_nm, np.float64), intensity,
+            sphere_rows(particles), np.array(g_image_inv_nm, np.float64), intensity,
         )  # fmt: skip
     else:
         tiling = scattered_tiling(columns[:, 0], columns[:, 1])
@@ -172,7 +172,7 @@ def _tiled(
     over_threads(
         tile_intensities, len(boxes), rows, columns, tiling.first, layers, top, layer_nm, boxes, values, near, near_count, strength, tolerance,
         _beam_row(two_beam), np.ascontiguousarray(fault_z[:, tiling.order]), fault_phase,
-        sphere_rows(particles, g_image_inv_nm, tolerance), np.array(g_image_inv_nm, np.float64), in_order,
+        sphere_rows(particles), np.array(g_image_inv_nm, np.float64), in_order,
     )  # fmt: skip
     intensity[tiling.order] = in_order
     return intensity

@@ -71,7 +71,8 @@ def _tile(
     fault_z, fault_phase, spheres, g, intensity,
 ):  # fmt: skip
     begin, end, box = first[i], first[i + 1], boxes[i]
-    near_spheres, close = inclusions.spheres_near(spheres, box, SMOOTH_LAYERS * layer_nm)
+    all_spheres, close, near_end = inclusions.sort_spheres(spheres, box, SMOOTH_LAYERS * layer_nm)
+    near_spheres, far_spheres = all_spheres[:near_end], all_spheres[near_end:]
     sheets = len(fault_z)
     # Where a column enters and leaves a sphere it is cut as by a fault without a phase.
     own, own_fault_z = np.empty((end - begin, 5)), np.empty((sheets + 2 * close, end - begin))
@@ -89,8 +90,15 @@ def _tile(
         pack(rows[near[i, k]], box[0], box[1], box[2], packed[k])
     cut = _cut_layers(own, layers[i, 1] - layers[i, 0] + 2, top, layer_nm, own_fault_z)
     inclusions.mark_layers(near_spheres[:close], top, layer_nm, SMOOTH_LAYERS * layer_nm, cut)
+    root_values = values[i]
+    if len(far_spheres) > 0:
+        root_values, nodes, root = root_values.copy(), np.empty((3, NODE_COUNT), np.float32), box.copy()
+        root[:3] = 0.0
+        node_positions(root, nodes)
+        inclusions.add_to_nodes(far_spheres, g, nodes, root_values)
     beta, entries, panels, heights, crossed = _tile_field(
-        packed, len(rows), own, cut, top, layer_nm, box, values[i], strength, tolerance, own_fault_z, near_spheres[:close]
+        packed, len(rows) + len(far_spheres), own, cut, top, layer_nm, box, root_values, strength, tolerance, own_fault_z,
+        near_spheres[:close],
     )
     fractions, missing_nm = np.empty(0, np.float32), np.zeros(len(own))
     phases = fault_phase

@@ -14,7 +14,10 @@ turns by 2 pi s h, and by 2 pi g.(u below - u above), which the integral of d(g.
 has a crystal fraction that multiplies couplings and absorption and nothing else: 0 in a void, 1 / xi_ratio in a
 precipitate with a structure factor of its own, 1 elsewhere. Columns are cut where they enter and leave a sphere.
 
-Axes: I spheres, C columns, K layers, N panels. `spheres` (I, ROW): centre, R, epsilon, crystal fraction, cutoff.
+A tile of columns takes the far spheres at the nodes of its polynomials (`strain.boxes`) and the near ones at every
+point; nothing is cut off.
+
+Axes: I spheres, C columns, K layers, N panels. `spheres` (I, ROW): centre, R, epsilon, crystal fraction.
 """
 
 from __future__ import annotations
@@ -24,64 +27,69 @@ from collections.abc import Sequence
 
 import numba
 import numpy as np
-from numpy.typing import ArrayLike
 
 from physics.errors import require
 from physics.particle import Particle
 
-ROW = 7
-CENTRE_Z, RADIUS, STRAIN, FRACTION, CUTOFF = 2, 3, 4, 5, 6
-_ZERO, _ONE, _THREE = np.float32(0), np.float32(1), np.float32(3)
+ROW = 6
+CENTRE_Z, RADIUS, STRAIN, FRACTION = 2, 3, 4, 5
+# A sphere is far from a box at this many half-diagonals from its centre.
+FAR_HALF_DIAGONALS = 1.6
+_ONE, _THREE = np.float32(1), np.float32(3)
 
 
-def sphere_rows(particles: Sequence[Particle], g_image_inv_nm: ArrayLike, tolerance_inv_nm: float) -> np.ndarray:
-    """Rows (I, ROW) of spheres; beyond its cutoff the field of one is below `tolerance_inv_nm` and left out.
-
-    |d(g.u)/dd| <= 1.5 |g||epsilon| R^3 / r^3 for g across e (2 along it). The field is odd along the column, so that
-    what is left out integrates to nothing in a column that the cutoff leaves on both sides.
-    Raises InputError for discs, which are lines and sheets (`physics.particle_discs`).
-    """
+def sphere_rows(particles: Sequence[Particle]) -> np.ndarray:
+    """Rows (I, ROW) of spheres. Raises InputError for discs, which are lines and sheets (`physics.particle_discs`)."""
     rows = np.empty((len(particles), ROW))
-    g = float(np.linalg.norm(g_image_inv_nm))
     for row, particle in zip(rows, particles):
         require(particle.kind in ("coherent_sphere", "void"), "particles", "be spheres or voids here", particle.kind,
                 "discs are lines and sheets: physics.particle_discs.disc_lines")  # fmt: skip
-        reach = particle.radius_nm * max(1.0, (2 * g * abs(particle.misfit) / tolerance_inv_nm) ** (1 / 3))
-        row[:] = [*particle.centre_nm, particle.radius_nm, particle.misfit, particle.crystal_fraction, reach]
+        row[:] = [*particle.centre_nm, particle.radius_nm, particle.misfit, particle.crystal_fraction]
     return rows
 
 
 @numba.njit(cache=True, error_model="numpy")
-def spheres_near(spheres, box, margin_nm):
-    """Rows of the spheres whose field reaches a box, relative to its centre, and how many of them are close.
+def sort_spheres(spheres, box, margin_nm):
+    """Rows of the spheres relative to a box's centre, and how many are close and near.
 
-    The close ones, within `margin_nm` of the box with their surfaces, come first.
+    The close ones, within `margin_nm` of the box with their surfaces, come first, then the other near ones, then
+    the far ones; a void that is not close is left out.
     """
-    near, close = np.empty((len(spheres), ROW)), np.zeros(len(spheres), np.bool_)
-    count, close_count = 0, 0
+    far_sq = FAR_HALF_DIAGONALS**2 * (box[3] ** 2 + box[4] ** 2 + box[5] ** 2)
+    rank = np.empty(len(spheres), np.int64)
+    counts = np.zeros(4, np.int64)
     for i in range(len(spheres)):
-        gap_sq = 0.0
+        gap_sq, distance_sq = 0.0, 0.0
         for axis in range(3):
-            gap = max(abs(spheres[i, axis] - box[axis]) - box[axis + 3], 0.0)
-            gap_sq += gap * gap
-        reach = spheres[i, RADIUS] + margin_nm
-        if gap_sq < max(reach, spheres[i, CUTOFF]) ** 2:
-            near[count] = spheres[i]
+            apart = abs(spheres[i, axis] - box[axis])
+            gap_sq += max(apart - box[axis + 3], 0.0) ** 2
+            distance_sq += apart * apart
+        rank[i] = 2 if distance_sq > far_sq else 1
+        if gap_sq < (spheres[i, RADIUS] + margin_nm) ** 2:
+            rank[i] = 0
+        elif spheres[i, STRAIN] == 0.0:
+            rank[i] = 3
+        counts[rank[i]] += 1
+    ordered = np.empty((len(spheres) - counts[3], ROW))
+    place = np.array([0, counts[0], counts[0] + counts[1]])
+    for i in range(len(spheres)):
+        if rank[i] < 3:
+            ordered[place[rank[i]]] = spheres[i]
             for axis in range(3):
-                near[count, axis] -= box[axis]
-            close[count] = gap_sq < reach * reach
-            close_count += close[count]
-            count += 1
-    ordered = np.empty((count, ROW))
-    first, last = 0, close_count
-    for i in range(count):
-        if close[i]:
-            ordered[first] = near[i]
-            first += 1
-        else:
-            ordered[last] = near[i]
-            last += 1
-    return ordered, close_count
+                ordered[place[rank[i]], axis] -= box[axis]
+            place[rank[i]] += 1
+    return ordered, counts[0], counts[0] + counts[1]
+
+
+@numba.njit(cache=True, error_model="numpy")
+def add_to_nodes(spheres, g, nodes, values):
+    """Add the strain of spheres to d(g.u)/dd at the nodes (3, ...) of a box."""
+    for i in range(len(spheres)):
+        for n in range(nodes.shape[1]):
+            dx, dy, dz = nodes[0, n] - spheres[i, 0], nodes[1, n] - spheres[i, 1], nodes[2, n] - spheres[i, CENTRE_Z]
+            values[n] += np.float32(
+                strain_at(spheres[i, STRAIN], spheres[i, RADIUS] ** 2, g[0] * dx + g[1] * dy, g[2], dz, dx * dx + dy * dy + dz * dz)
+            )
 
 
 @numba.njit(cache=True, error_model="numpy")
@@ -168,25 +176,21 @@ def add_to_layers(spheres, g, columns, top, layer_nm, beta):
         for c in range(count):
             dx, dy = columns[c, 0] - spheres[i, 0], columns[c, 1] - spheres[i, 1]
             g_xy[c], rho_sq[c] = g[0] * dx + g[1] * dy, dx * dx + dy * dy
-        strain, cutoff = spheres[i, STRAIN], spheres[i, CUTOFF]
-        radius_sq, cutoff_sq = np.float32(spheres[i, RADIUS] ** 2), np.float32(cutoff * cutoff)
+        strain, radius_sq = spheres[i, STRAIN], np.float32(spheres[i, RADIUS] ** 2)
         strength, inside = np.float32(strain * spheres[i, RADIUS] ** 3), np.float32(-strain * g[2])
-        begin = int(math.floor((top - spheres[i, CENTRE_Z] - cutoff) / layer_nm))
-        end = int(math.ceil((top - spheres[i, CENTRE_Z] + cutoff) / layer_nm))
-        for k in range(max(begin, 0), min(end, len(beta))):
+        for k in range(len(beta)):
             dz = np.float32(top - (k + 0.5) * layer_nm - spheres[i, CENTRE_Z])
-            _add_row(g_xy, rho_sq, dz, g_z, strength, inside, radius_sq, cutoff_sq, beta[k])
+            _add_row(g_xy, rho_sq, dz, g_z, strength, inside, radius_sq, beta[k])
 
 
 @numba.njit(cache=True, error_model="numpy", fastmath={"contract"})
-def _add_row(g_xy, rho_sq, dz, g_z, strength, inside, radius_sq, cutoff_sq, total):
+def _add_row(g_xy, rho_sq, dz, g_z, strength, inside, radius_sq, total):
     dz_sq, three_dz, g_dz = dz * dz, _THREE * dz, g_z * dz
     for c in range(total.size):
         r_sq = rho_sq[c] + dz_sq
         inverse = _ONE / max(r_sq, radius_sq)
         outside = strength * inverse * np.sqrt(inverse) * ((g_xy[c] + g_dz) * three_dz * inverse - g_z)
-        value = inside if r_sq < radius_sq else outside
-        total[c] += value if r_sq < cutoff_sq else _ZERO
+        total[c] += inside if r_sq < radius_sq else outside
 
 
 @numba.njit(cache=True, error_model="numpy")
@@ -200,14 +204,11 @@ def add_to_panels(spheres, g, columns, entries, lengths, heights, gauss_offset, 
                 continue
             dx, dy = columns[c, 0] - spheres[i, 0], columns[c, 1] - spheres[i, 1]
             g_xy, rho_sq = g[0] * dx + g[1] * dy, dx * dx + dy * dy
-            if rho_sq > spheres[i, CUTOFF] ** 2:
-                continue
             for n in range(entries[e, 2], entries[e, 2] + entries[e, 3]):
                 for j in range(2):
                     dz = heights[n] + (1 - 2 * j) * gauss_offset * lengths[n] - spheres[i, CENTRE_Z]
                     r_sq = rho_sq + dz * dz
-                    if r_sq < spheres[i, CUTOFF] ** 2:
-                        fields[n, j] += np.float32(strain_at(strain, spheres[i, RADIUS] ** 2, g_xy, g[2], dz, r_sq))
+                    fields[n, j] += np.float32(strain_at(strain, spheres[i, RADIUS] ** 2, g_xy, g[2], dz, r_sq))
 
 
 @numba.njit(cache=True, error_model="numpy")
