@@ -16,12 +16,13 @@ from physics.dissociation import NARROWEST_NM, dissociated
 from physics.errors import InputError
 from physics.fault import StackingFault
 from physics.fault_sources import fault_band, frank_loop, wide_fault
+from physics.junction import NODE_TOLERANCE_NM
 from physics.partials import CLOSE_PACKED_CUBIC
 from physics.particle import Particle
 from physics.particle_discs import half_height_nm
+from physics.slip_trace import SLIP_TRACE
 from physics.sources import GlidePlane, LineShape, bow_out
 from render.defects_config import FaultBands, FrankLoops, Particles
-from render.distractors import SLIP_TRACE
 from render.draw import Fixed
 from render.mixture import FLATTEST_PLANE_DEG, STEEPEST_PLANE_DEG, Specimen
 from render.sample_config import Mixture
@@ -84,15 +85,24 @@ def _split(
     narrowest_nm = max(NARROWEST_NM, source.narrowest_px.draw(rng) * specimen.pixel_nm)
     split: list[Dislocation] = []
     faults: list[StackingFault] = []
+    ends_nm = np.array([line.points_nm[end] for line in lines for end in (0, -1)]).reshape(-1, 3)
     for line in lines:
         if not line.glissile or line.kind == SLIP_TRACE:
             split.append(line)
             continue
         new_lines, new_faults = dissociated(line, specimen.crystal, specimen.image_from_crystal, faces=specimen.faces, stacking_fault_mJ_m2=gamma,
-                                            narrowest_nm=narrowest_nm, layer=int(rng.integers(2)))  # fmt: skip
+                                            constricted=_in_nodes(line, ends_nm), narrowest_nm=narrowest_nm, layer=int(rng.integers(2)))  # fmt: skip
         split += [part.canonical() for part in new_lines]
         faults += new_faults
     return split, faults
+
+
+def _in_nodes(line: Dislocation, ends_nm: np.ndarray) -> tuple[bool, bool]:
+    """Whether either end of a line meets another line's end: there its partials stay together."""
+    if line.closed:
+        return False, False
+    shared = [int((np.abs(ends_nm - line.points_nm[end]).max(axis=1) < NODE_TOLERANCE_NM).sum()) > 1 for end in (0, -1)]
+    return shared[0], shared[1]
 
 
 def _band(source: FaultBands, specimen: Specimen, rng: np.random.Generator) -> tuple[list[Dislocation], list[StackingFault]]:

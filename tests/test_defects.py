@@ -26,6 +26,14 @@ def test_dissociated_scenes_have_partials_in_pairs_about_their_fault():
     assert partials >= 8
 
 
+def test_lines_held_under_a_film_split_and_keep_their_slip_traces():
+    under = {"surroundings": {"film_depth_nm": 12}, "foil": {"thickness_nm": 150}}
+    scene = {"dissociation": {"share": 1, "stacking_fault_mJ_m2": 10, "narrowest_px": 0.2}, "bowouts": {"count": 2}}
+    drawn = [sample(config("dissociated", scene, material="cu", **under), 3, i) for i in range(4)]  # node balance is checked in every Scene
+    kinds = {line.kind for s in drawn for line in s.dislocations}
+    assert {"partial", "slip_trace"} <= kinds
+
+
 def test_ribbons_narrower_than_asked_for_stay_one_line():
     drawn = sample(config("dissociated", {"dissociation": {"share": 1, "stacking_fault_mJ_m2": 45, "narrowest_px": 40}}, material="cu"), 3)
     assert not drawn.faults and {line.kind for line in drawn.dislocations}.isdisjoint({"partial"})
