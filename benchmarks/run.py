@@ -12,6 +12,7 @@ import field
 import gpu
 import images
 import labels
+import many_beam
 import numba
 import numpy as np
 
@@ -19,7 +20,7 @@ HERE = Path(__file__).resolve().parent
 
 
 def main() -> int:
-    rows = [row for script in (field, images, gpu, labels) for row in script.rows()]
+    rows = [row for script in (field, images, many_beam, gpu, labels) for row in script.rows()]
     width = max(len(row.case) for row in rows)
     print(f"{'case':<{width}}  {'wall s':>8}  {'CPU s':>8}  {'allowed':>8}  error")
     for row in rows:

@@ -60,6 +60,15 @@ def absorption_lengths_nm(crystal: Crystal, g_hkl: ArrayLike, voltage_kV: float)
     return math.pi * crystal.volume_nm3 / (wavelength_nm(voltage_kV) * relativistic_factor(voltage_kV) * forward_nm), xi_g_nm / share
 
 
+def absorptive_coupling_inv_nm(crystal: Crystal, g_hkl: ArrayLike, voltage_kV: float) -> complex:
+    """1/xi_g' with the phase of the absorptive potential, as `scattering.coupling_inv_nm`; 0 for a forbidden g."""
+    if not crystal.is_allowed_reflection(g_hkl):
+        return 0j
+    g_hkl = np.asarray(g_hkl, dtype=np.float64)
+    lost_nm = _absorptive_structure_factor(crystal, g_hkl, voltage_kV).conjugate()
+    return lost_nm / abs(structure_factor(crystal, g_hkl)) / extinction_distance_nm(crystal, g_hkl, voltage_kV)
+
+
 def absorptive_form_factor_nm(element: str, g_inv_nm: float, b_nm2: float, voltage_kV: float) -> float:
     """f'(s) of one vibrating atom, rest mass, without its factor exp(-B s^2)."""
     beta = math.sqrt(1 - 1 / relativistic_factor(voltage_kV) ** 2)

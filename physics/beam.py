@@ -25,11 +25,12 @@ IMAGE_Z = np.array([0.0, 0.0, 1.0])
 NORMAL_TOLERANCE = 1e-6
 ABSORPTIONS = ("convention", "tds")
 CONVENTIONAL_RATIO = 10.0
+MOST_BEAMS = 32
 
 
 @dataclass(frozen=True, kw_only=True)
 class BeamCondition:
-    """Two-beam imaging condition.
+    """Imaging condition of two beams, or of many.
 
     `zone_axis_uvw` is B, pointing up the column to the gun; `g_hkl` lies in its zone and, at
     `image_rotation_deg` = 0, projects on +x of the image (positive rotation is anticlockwise as seen).
@@ -38,6 +39,11 @@ class BeamCondition:
     (10: the usual convention, Hirsch et al. 1977; inf switches absorption off; JSON writes null for inf).
     `absorption` "convention" takes those two ratios, "tds" computes both lengths from the Debye-Waller factor instead
     (`physics.absorption`). `xi_g_nm` overrides the computed extinction distance.
+
+    Many beams instead of two: `row` lists multiples of g, such as (-1, 0, 1, 2, 3), or `beams_hkl` any reflections;
+    both hold 000. The dark-field image is formed by `dark_field_of`: a multiple of g or indices hkl, None: g.
+    `convergence_mrad` is the semi-angle of a cone of illumination, filled evenly, and `energy_spread_eV` the full
+    width at half maximum of the beam's energies; over both the image is averaged (`contrast.spread`).
 
     Raises InputError for a voltage <= 0, g = 000, a zero zone axis, g outside the zone, another image mode, or
     xi_g' < xi_0', with which one of the two Bloch waves would grow on its way down.
@@ -53,6 +59,11 @@ class BeamCondition:
     xi_g_prime_over_xi_g: float = CONVENTIONAL_RATIO
     xi_g_nm: float | None = None
     absorption: str = "convention"
+    row: tuple[int, ...] | None = None
+    beams_hkl: tuple[tuple[int, int, int], ...] | None = None
+    dark_field_of: int | tuple[int, int, int] | None = None
+    convergence_mrad: float = 0.0
+    energy_spread_eV: float = 0.0
 
     def __post_init__(self) -> None:
         for name in ("g_hkl", "zone_axis_uvw"):
@@ -84,6 +95,45 @@ class BeamCondition:
         usual = self.xi_0_prime_over_xi_g == self.xi_g_prime_over_xi_g == CONVENTIONAL_RATIO
         require(self.absorption == "convention" or usual, "beam.absorption",
                 'be "convention" where xi_0_prime_over_xi_g or xi_g_prime_over_xi_g is given', repr(self.absorption))  # fmt: skip
+        for name, most in (("convergence_mrad", 50), ("energy_spread_eV", 100)):
+            frozen_array([getattr(self, name)], (1,), f"beam.{name}")
+            object.__setattr__(self, name, float(getattr(self, name)))
+            require(0 <= getattr(self, name) <= most, f"beam.{name}", f"lie in [0, {most}]", getattr(self, name))
+        self._check_beams()
+
+    def _check_beams(self) -> None:
+        require(self.row is None or self.beams_hkl is None, "beam.beams_hkl", "be left out where beam.row is given", "both")
+        many = self.row is not None or self.beams_hkl is not None
+        if self.row is not None:
+            row = frozen_array(self.row, (None,), "beam.row")
+            require(bool((row == row.round()).all()), "beam.row", "be whole multiples of g", row.tolist())
+            object.__setattr__(self, "row", tuple(int(n) for n in row))
+            require(len(set(self.row)) == len(row), "beam.row", "hold each beam once", list(self.row))
+            require(0 in self.row, "beam.row", "hold 0, the direct beam", list(self.row))
+        if self.beams_hkl is not None:
+            hkl = frozen_array(self.beams_hkl, (None, 3), "beam.beams_hkl")
+            require(bool((hkl == hkl.round()).all()), "beam.beams_hkl", "be whole indices", hkl.tolist())
+            object.__setattr__(self, "beams_hkl", tuple(tuple(int(h) for h in g) for g in hkl))
+            require(len(set(self.beams_hkl)) == len(hkl), "beam.beams_hkl", "hold each beam once", hkl.tolist())
+            require((0, 0, 0) in self.beams_hkl, "beam.beams_hkl", "hold [0, 0, 0], the direct beam", hkl.tolist())
+        if many:
+            name, count = ("row", len(self.row)) if self.row is not None else ("beams_hkl", len(self.beams_hkl))
+            require(2 <= count <= MOST_BEAMS, f"beam.{name}", f"hold 2 to {MOST_BEAMS} beams", count)
+            require(self.xi_g_nm is None, "beam.xi_g_nm", "be left out where many beams are given", self.xi_g_nm,
+                    "the couplings between all of them are computed")  # fmt: skip
+        if self.dark_field_of is not None:
+            require(self.image == "df", "beam.dark_field_of", 'be left out where beam.image is "bf"', self.dark_field_of)
+            wanted = self.dark_field_of
+            if isinstance(wanted, int | float) and not isinstance(wanted, bool):
+                require(wanted == int(wanted), "beam.dark_field_of", "be a whole multiple of g, or indices hkl", wanted)
+                wanted = int(wanted)
+            else:
+                indices = frozen_array(wanted, (3,), "beam.dark_field_of")
+                require(bool((indices == indices.round()).all()), "beam.dark_field_of", "be three integers", indices.tolist())
+                wanted = tuple(int(h) for h in indices)
+            object.__setattr__(self, "dark_field_of", wanted)
+            require(many or wanted in (1, self.g_hkl), "beam.dark_field_of", "be g where two beams are asked for", wanted,
+                    "give beam.row or beam.beams_hkl")  # fmt: skip
 
 
 def check_reflection(crystal: Crystal, beam: BeamCondition) -> None:

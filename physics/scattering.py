@@ -71,3 +71,17 @@ def extinction_distance_nm(
     amplitude_nm = abs(structure_factor(crystal, g_hkl, debye_waller=debye_waller))
     cos_bragg = math.sqrt(1 - sin_bragg**2)
     return math.pi * crystal.volume_nm3 * cos_bragg / (wavelength * relativistic_factor(voltage_kV) * amplitude_nm)
+
+
+def coupling_inv_nm(crystal: Crystal, g_hkl: ArrayLike, voltage_kV: float, *, debye_waller: bool = False) -> complex:
+    """1/xi_g with the phase of the potential: what feeds beam h + g from beam h, 0 for a forbidden g.
+
+    Waves exp(2 pi i k.r) see the coefficient V_g of exp(2 pi i g.r) in the potential, proportional to
+    sum f_e exp(-2 pi i g.r_j): the conjugate of `structure_factor`. Couplings of g and -g are conjugate for any
+    crystal (the potential is real), equal only about a centre of symmetry.
+    """
+    if not crystal.is_allowed_reflection(g_hkl):
+        return 0j
+    amplitude_nm = structure_factor(crystal, g_hkl, debye_waller=debye_waller).conjugate()
+    length_nm = extinction_distance_nm(crystal, g_hkl, voltage_kV, debye_waller=debye_waller)
+    return amplitude_nm / abs(amplitude_nm) / length_nm

@@ -16,6 +16,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from physics.errors import require
+from physics.polygon import polygon_covers
 from render.micrograph import Distractor
 
 # From matplotlib, which brings them with it: files that have not changed for years.
@@ -113,31 +114,39 @@ def _ink(mark: Mark, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
         box[max(0, round(y - margin)) : max(0, round(y + height + margin)),
             max(0, round(x - margin)) : max(0, round(x + width + margin))] = True  # fmt: skip
     else:
-        canvas = _strokes(mark, shape)
-    cover = np.asarray(canvas)
-    return np.where(cover >= FAINTEST_INK, cover, 0) / 255.0, box
+        return _clear(_strokes(mark, shape)), box
+    return _clear(np.asarray(canvas)), box
 
 
-def _strokes(mark: Mark, shape: tuple[int, int]) -> Image.Image:
-    """Bars, dashes and arrows as polygons on a finer grid, averaged."""
+def _clear(cover: np.ndarray) -> np.ndarray:
+    """Cover of 0 ... 1 without what is too faint to be seen."""
+    return np.where(cover >= FAINTEST_INK, cover, 0) / 255.0
+
+
+def _strokes(mark: Mark, shape: tuple[int, int]) -> np.ndarray:
+    """Cover (Y, X) of 0 ... 255 of bars, dashes and arrows: the share of each pixel's samples that a polygon covers."""
     rows, columns = shape
     n = OVERSAMPLING
-    fine = Image.new("L", (columns * n, rows * n), 0)
-    pen = ImageDraw.Draw(fine)
+    fine = np.zeros((rows * n, columns * n), dtype=bool)
     for polygon in _polygons(mark):
-        pen.polygon([((x + 0.5) * n - 0.5, (y + 0.5) * n - 0.5) for x, y in polygon], fill=255)
-    return fine.reduce(n)
+        low = np.clip(np.floor(polygon.min(axis=0)).astype(int) - 1, 0, [columns, rows])
+        high = np.clip(np.ceil(polygon.max(axis=0)).astype(int) + 2, low, [columns, rows])
+        x, y = ((np.arange(low[i] * n, high[i] * n) + 0.5) / n - 0.5 for i in (0, 1))
+        if len(x) and len(y):
+            at = np.stack(np.meshgrid(x, y), axis=-1)
+            covered = polygon_covers(polygon, at[..., 0].ravel(), at[..., 1].ravel())
+            fine[low[1] * n : high[1] * n, low[0] * n : high[0] * n] |= covered.reshape(at.shape[:2])
+    return np.rint(255 * fine.reshape(rows, n, columns, n).mean(axis=(1, 3)))
 
 
-def _polygons(mark: Mark) -> list[list[tuple[float, float]]]:
+def _polygons(mark: Mark) -> list[np.ndarray]:
     start, end = np.array(mark.at_px), np.array(mark.end_px)
     length = float(np.hypot(*(end - start)))
     along = (end - start) / length if length > 0 else np.array([1.0, 0.0])
     across = np.array([-along[1], along[0]]) * mark.size_px / 2
 
-    def strip(a: float, b: float) -> list[tuple[float, float]]:
-        corners = (start + a * along + across, start + b * along + across, start + b * along - across, start + a * along - across)
-        return [tuple(corner) for corner in corners]
+    def strip(a: float, b: float) -> np.ndarray:
+        return np.array([start + a * along + across, start + b * along + across, start + b * along - across, start + a * along - across])
 
     if mark.kind == "bar":
         return [strip(0, length)]
@@ -147,7 +156,7 @@ def _polygons(mark: Mark) -> list[list[tuple[float, float]]]:
     head = min(ARROW_HEAD * mark.size_px, 0.6 * length)
     side = across / (mark.size_px / 2) * head * math.tan(math.radians(ARROW_HALF_ANGLE_DEG))
     back = end - head * along
-    return [strip(0, length - 0.8 * head), [tuple(end), tuple(back + side), tuple(back - side)]]
+    return [strip(0, length - 0.8 * head), np.array([end, back + side, back - side])]
 
 
 @lru_cache(maxsize=32)

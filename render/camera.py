@@ -138,7 +138,8 @@ def _marks(
     if chances[4] < config.caption_share:
         width, height = text_size_px(caption, size_px, font)
         x = edge_px if right else columns - 1 - edge_px - width
-        y = edge_px if places[5] < 0.5 and not right else rows - 1 - edge_px - height
+        # The upper right corner may be g's.
+        y = edge_px if places[5] < 0.5 and not right and chances[5] >= config.g_share else rows - 1 - edge_px - height
         marks.append(Mark(**text, text=caption, at_px=(max(1.0, x), y)))
     if chances[5] < config.g_share:
         marks += _g_arrow(shape, g_image_inv_nm(crystal, beam)[:2], edge_px, text)
@@ -165,7 +166,14 @@ def _scale_bar(
     # The words lie above the bar and clear of it, box and all.
     above = y - thick_px / 2 - (0.35 + BOX_MARGIN) * text["size_px"] - height
     bar = Mark(kind="bar", at_px=(middle_x - length_px / 2, y), end_px=(middle_x + length_px / 2, y), size_px=thick_px, grey=text["grey"])
-    return [Mark(**text, text=words, at_px=(middle_x - width / 2, above)), bar]
+    drawn = [Mark(**(text | {"box_grey": None}), text=words, at_px=(middle_x - width / 2, above)), bar]
+    if text["box_grey"] is None:
+        return drawn
+    # One box behind both: a bar as thick as it is high.
+    half_px, top, bottom = max(length_px, width) / 2 + 0.5 * edge_px, above - 0.4 * edge_px, y + thick_px / 2 + 0.4 * edge_px
+    middle_y = (top + bottom) / 2
+    box = Mark(kind="bar", at_px=(middle_x - half_px, middle_y), end_px=(middle_x + half_px, middle_y), size_px=bottom - top, grey=text["box_grey"])
+    return [box, *drawn]
 
 
 def _g_arrow(shape: tuple[int, int], g_direction: np.ndarray, edge_px: float, text: dict[str, Any]) -> list[Mark]:

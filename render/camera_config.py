@@ -63,8 +63,8 @@ class ApertureConfig:
 class BlurConfig:
     """Defocus and drift (`render.optics.Blur`); the direction of the drift is drawn evenly."""
 
-    share: float = 0.5
-    defocus_sigma_px: Draw = _draw({"uniform": [0, 1.0]})
+    share: float = 0.4
+    defocus_sigma_px: Draw = _draw({"uniform": [0, 0.7]})
     drift_px: Draw = _draw({"weighted": [[0, 2], [{"uniform": [0, 2.5]}, 1]]})
 
     def __post_init__(self) -> None:
@@ -86,9 +86,9 @@ class InterlaceConfig:
 class NoiseConfig:
     """Correlated noise (`render.noise.CorrelatedNoise`)."""
 
-    share: float = 0.7
-    fraction: Draw = _draw({"log_uniform": [0.005, 0.04]})
-    lag1: Draw = _draw({"uniform": [0.3, 0.8]})
+    share: float = 0.85
+    fraction: Draw = _draw({"log_uniform": [0.01, 0.12]})
+    lag1: Draw = _draw({"uniform": [0.45, 0.85]})
 
     def __post_init__(self) -> None:
         _check(self, "detector.noise")
@@ -123,19 +123,19 @@ class RecordingConfig:
     """Grey levels and their file (`render.recording.Recording`); without it the image holds 16-bit counts."""
 
     share: float = 0.85
-    black_share: Draw = _draw({"weighted": [[0, 1], [{"uniform": [0, 1]}, 2]]})
+    black_share: Draw = _draw({"weighted": [[0, 1], [{"uniform": [-1, 0.8]}, 4]]})
     black_percent: Draw = _draw({"uniform": [0, 1]})
     white_percent: Draw = _draw({"uniform": [98.5, 100]})
-    white_level: Draw = _draw({"uniform": [0.75, 1]})
+    white_level: Draw = _draw({"uniform": [0.55, 1]})
     inverted_share: float = 0.06
-    gamma: Draw = _draw({"weighted": [[1, 1], [{"log_uniform": [0.6, 1.6]}, 1]]})
+    gamma: Draw = _draw({"weighted": [[1, 2], [{"log_uniform": [0.5, 1.5]}, 3]]})
     levels: Draw = _draw({"weighted": [[256, 9], [{"integers": [64, 220]}, 1]]})
     video_step: Draw = _draw({"weighted": [[None, 3], [{"log_uniform": [3, 16]}, 2]]})
     video_block_px: Draw = _draw({"weighted": [[8, 2], [4, 1], [16, 1]]})
     jpeg_quality: Draw = _draw({"weighted": [[None, 1], [{"integers": [55, 96]}, 1]]})
 
     def __post_init__(self) -> None:
-        _check(self, "detector.recording", null=("video_step", "jpeg_quality"))
+        _check(self, "detector.recording", signed=("black_share",), null=("video_step", "jpeg_quality"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,14 +164,14 @@ class BurnInConfig:
 class DetectorConfig:
     """The camera and the illumination (`render.detector.Detector`); `noise_seed` null: one of the image's own."""
 
-    dose_e_per_px: Draw = _draw({"log_uniform": [150, 5000]})
+    dose_e_per_px: Draw = _draw({"log_uniform": [120, 4000]})
     gain_counts_per_e: Draw = _draw({"uniform": [2, 10]})
     offset_counts: Draw = _draw({"uniform": [0, 300]})
     mtf_sigma_px: Draw = _draw({"uniform": [0.4, 1.0]})
-    readout_noise_counts: Draw = _draw({"uniform": [0, 12]})
+    readout_noise_counts: Draw = _draw({"uniform": [0, 6]})
     illumination_centre_field: Draw = _draw([0.0, 0.0])
-    illumination_sigma_field: Draw = _draw({"weighted": [[None, 2], [{"uniform": [0.45, 1.5]}, 3]]})
-    illumination_floor: Draw = _draw({"uniform": [0, 0.4]})
+    illumination_sigma_field: Draw = _draw({"weighted": [[None, 1], [{"log_uniform": [0.2, 1.3]}, 4]]})
+    illumination_floor: Draw = _draw({"uniform": [0, 0.2]})
     illumination_offset_field: Draw = _draw({"normal": [0, 0.22]})
     noise_seed: Draw = _draw(None)
     camera_pixel_px: Draw = _draw({"weighted": [[1, 3], [{"uniform": [1.05, 1.7]}, 1]]})

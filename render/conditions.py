@@ -23,12 +23,12 @@ CUBIC_ZONES = ((0, 0, 1), (1, 0, 1), (1, 1, 1), (1, 1, 2), (0, 1, 3), (1, 2, 3))
 HEXAGONAL_ZONES = ((0, 0, 1), (1, 0, 0), (2, 1, 0), (1, 0, 1), (2, 1, 1), (1, -1, 3))
 WIDEST_G_INV_NM = 9.0
 LONGEST_XI_NM = 170.0
-THINNEST_FOIL_PX = 50
+THINNEST_FOIL_PX = 40
 LINE_WIDTH_OVER_XI_EFF = 0.25  # median over simulated realistic scenes; Hirsch et al. (1977) give a third to a fifth
 
 
 def draw_beam(config: BeamConfig, crystal: Crystal, rng: np.random.Generator) -> BeamCondition:
-    """A two-beam condition for `crystal`. Raises InputError where what is fixed leaves none."""
+    """A condition for `crystal`. Raises InputError where what is fixed leaves none."""
     voltage_kV = float(config.voltage_kV.draw(rng))
     zone, g_hkl = config.zone_axis_uvw.draw(rng), config.g_hkl.draw(rng)
     zone = None if zone is None else direction_indices(zone)
@@ -46,6 +46,10 @@ def draw_beam(config: BeamConfig, crystal: Crystal, rng: np.random.Generator) ->
         "image_rotation_deg": config.image_rotation_deg.draw(rng), "xi_g_nm": config.xi_g_nm.draw(rng),
         **_draw_absorption(config, rng),
     }  # fmt: skip
+    for name in ("row", "beams_hkl", "dark_field_of", "convergence_mrad", "energy_spread_eV"):
+        options[name] = getattr(config, name).draw(rng)
+    if options["image"] != "df":
+        options["dark_field_of"] = None
     s_inv_nm, n, s_xi = config.s_inv_nm.draw(rng), config.n.draw(rng), config.s_xi.draw(rng)
     if s_inv_nm is None and n is not None:
         s_inv_nm = excitation_error_of_ng(crystal, g_hkl, voltage_kV, n)
@@ -86,7 +90,12 @@ def condition_of_series(entry: Any, crystal: Crystal, beam: BeamCondition, where
         changes["zone_axis_uvw"] = direction_indices(given["zone_axis_uvw"])
     if given.get("n") is not None:
         changes["s_inv_nm"] = excitation_error_of_ng(crystal, changes["g_hkl"], beam.voltage_kV, given["n"])
-    changes |= {key: given[key] for key in ("s_inv_nm", "image", "image_rotation_deg") if given.get(key) is not None}
+    kept = ("s_inv_nm", "image", "image_rotation_deg", "row", "dark_field_of")
+    changes |= {key: given[key] for key in kept if given.get(key) is not None}
+    if given.get("row") is not None:
+        changes["beams_hkl"] = None
+    if changes["image"] != "df" and given.get("dark_field_of") is None:
+        changes["dark_field_of"] = None
     try:
         changed = BeamCondition(**changes)
         if given.get("image_rotation_deg") is not None:

@@ -10,7 +10,6 @@ import numpy as np
 
 from physics.contrast.columns import column_values
 from physics.contrast.profiles import across_nm, line_profiles
-from physics.contrast.two_beam import perfect_crystal
 from physics.dislocation import Dislocation
 from physics.strain.chords import chord_trees
 from render.foil import local_excitation_error_inv_nm
@@ -94,6 +93,7 @@ def _by_columns(
                 entrance_nm.ravel(), exit_nm.ravel(), s_inv_nm.ravel(),
                 poisson_ratio=specimen.poisson_ratio, core_nm=scene.core_nm, slice_nm=PROBE_SLICE_NM,
                 fault_z_nm=None if heights is None else heights.reshape(len(heights), -1), fault_phase_rad=phases,
+                beams=specimen.beams, spread=specimen.spread,
             )[chosen]  # fmt: skip
             target[own] = values.reshape(x_nm.shape)
     return with_line, without
@@ -118,7 +118,7 @@ def _surroundings(
 
 def _perfect(x_nm: np.ndarray, y_nm: np.ndarray, scene: Scene, specimen: Specimen) -> np.ndarray:
     entrance_nm, exit_nm, s_inv_nm = _surroundings(x_nm, y_nm, scene, specimen)
-    background = perfect_crystal(specimen.two_beam, s_inv_nm, np.maximum(entrance_nm - exit_nm, 0))
+    background = specimen.perfect_columns(s_inv_nm, np.maximum(entrance_nm - exit_nm, 0))
     return background[0 if scene.beam.image == "bf" else 1]
 
 

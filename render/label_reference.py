@@ -12,7 +12,6 @@ from scipy.interpolate import CubicSpline
 
 from physics.contrast.columns import column_values
 from physics.contrast.profiles import nearest_nm
-from physics.contrast.two_beam import perfect_crystal
 from render.label_profiles import LEAST_BACKGROUND
 from render.scene import Scene
 from render.specimen import Specimen, segments
@@ -35,7 +34,7 @@ def reference_profiles(
     across_nm = np.linspace(-probed.reach_nm, probed.reach_nm, 2 * steps + 1)
     outer = np.abs(across_nm) >= nearest_nm(probed.reach_nm)
     beam, half_nm = 0 if scene.beam.image == "bf" else 1, scene.foil.thickness_nm / 2
-    background = float(perfect_crystal(specimen.two_beam, scene.beam.s_inv_nm, 2 * half_nm)[beam])
+    background = float(specimen.perfect_columns(np.array(scene.beam.s_inv_nm), np.array(2 * half_nm))[beam])
     profiles = np.empty((len(chosen), len(across_nm)))
     for profile, p in zip(profiles, chosen):
         x_nm, y_nm = probed.curves.at_nm[p, :, None] + probed.curves.normal[p, :, None] * across_nm[outer]
@@ -43,6 +42,7 @@ def reference_profiles(
             segments(scene, specimen, (probed.lines[probed.line_of[p]],)), specimen.g_image_inv_nm, specimen.two_beam,
             x_nm, y_nm, half_nm, -half_nm, scene.beam.s_inv_nm,
             poisson_ratio=specimen.poisson_ratio, core_nm=scene.core_nm, slice_nm=SLICE_NM,
+            beams=specimen.beams, spread=specimen.spread,
         )[beam]  # fmt: skip
         profile[:] = CubicSpline(across_nm[outer], values)(across_nm)
     return across_nm, (profiles - background) / max(background, LEAST_BACKGROUND)

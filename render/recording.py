@@ -22,8 +22,8 @@ class Recording:
     """How an operator and a file format make a picture of counts.
 
     The counts at the percentiles `black_percent` and `white_percent` of the frame set the scale, as automatic contrast
-    does: black is laid `black_share` of the way from 0 to the first, and what lies at the second comes out at
-    `white_level` of 1. `inverted`: light where electrons are missing, as a photographic negative. grey = 255 v^gamma.
+    does: black is laid `black_share` of the way from 0 to the first (below 0: the brightness is raised, as video cameras do, and
+    contrast falls), and what lies at the second comes out at `white_level` of 1. `inverted`: light where electrons are missing, as a photographic negative. grey = 255 v^gamma.
     `levels`: grey levels of the converter, spread over 0 ... 255 (256: eight bits). `video_step` (None: no video) is the quantiser's step in
     grey levels, see `render.compression`; `jpeg_quality` None: no JPEG. Video comes first.
     """
@@ -41,7 +41,7 @@ class Recording:
     jpeg_quality: int | None = None
 
     def __post_init__(self) -> None:
-        require(0 <= self.black_share <= 1, "black_share", "lie in [0, 1]", self.black_share)
+        require(-20 <= self.black_share <= 1, "black_share", "lie in [-20, 1]", self.black_share)
         ordered = 0 <= self.black_percent < self.white_percent <= 100
         require(ordered, "white_percent", "lie above black_percent, both in [0, 100]", self.white_percent)
         require(0 < self.white_level <= 1, "white_level", "lie in (0, 1]", self.white_level)

@@ -279,8 +279,11 @@ class BeamConfig:
     """The diffraction condition. `zone_axis_uvw` and `g_hkl` null: a low-index zone of the crystal, a strong
     reflection in it. The excitation error is `s_inv_nm`, or `n` in the notation (g, ng), or `s_xi` = s xi_g.
 
+    `row` (multiples of g) or `beams_hkl` ask for many beams, null for two; `dark_field_of` for the one that forms
+    dark-field images, null for g. `convergence_mrad` is a semi-angle, `energy_spread_eV` a full width at half maximum.
+
     `series` lists further conditions for the same specimen: a reflection [h, k, l], or a mapping with any of g_hkl,
-    zone_axis_uvw, s_inv_nm, n, image, image_rotation_deg. Image i then shows specimen i // len(series) under
+    zone_axis_uvw, s_inv_nm, n, image, image_rotation_deg, row, dark_field_of. Image i then shows specimen i // len(series) under
     condition i % len(series).
 
     Of the two absorption ratios, drawn independently, that of g is raised to that of 0 where it falls below;
@@ -299,6 +302,11 @@ class BeamConfig:
     xi_g_prime_over_xi_g: Draw = _draw({"log_uniform": [10, 30]})
     absorption: Draw = _draw("convention")
     xi_g_nm: Draw = _draw(None)
+    row: Draw = _draw(None)
+    beams_hkl: Draw = _draw(None)
+    dark_field_of: Draw = _draw(None)
+    convergence_mrad: Draw = _draw(0.0)
+    energy_spread_eV: Draw = _draw(0.0)
     series: tuple[Any, ...] = ()
 
     def __post_init__(self) -> None:
@@ -308,7 +316,10 @@ class BeamConfig:
                     _check_indices(value, f"beam.{name}")
         both = self.s_inv_nm != Fixed(None) and self.n != Fixed(None)
         require(not both, "beam.n", "be left out where beam.s_inv_nm is given", "both")
-        for name in ("voltage_kV", "s_xi", "image_rotation_deg"):
+        for name in ("row", "beams_hkl"):
+            for value in getattr(self, name).values():
+                require(value is None or isinstance(value, list | tuple), f"beam.{name}", "be a list or null", value)
+        for name in ("voltage_kV", "s_xi", "image_rotation_deg", "convergence_mrad", "energy_spread_eV"):
             for value in getattr(self, name).values():
                 require(_is_number(value), f"beam.{name}", "be a number", value)
         for name in ("s_inv_nm", "n", "xi_g_nm", "xi_0_prime_over_xi_g", "xi_g_prime_over_xi_g"):
@@ -318,7 +329,7 @@ class BeamConfig:
             require(value in ("bf", "df"), "beam.image", 'be "bf" or "df"', value)
         for value in self.absorption.values():
             require(value in ABSORPTIONS, "beam.absorption", 'be "convention" or "tds"', value)
-        known = ("g_hkl", "zone_axis_uvw", "s_inv_nm", "n", "image", "image_rotation_deg")
+        known = ("g_hkl", "zone_axis_uvw", "s_inv_nm", "n", "image", "image_rotation_deg", "row", "dark_field_of")
         for i, entry in enumerate(self.series):
             if isinstance(entry, Mapping):
                 unknown = [key for key in entry if key not in known]
@@ -347,8 +358,8 @@ class SampleConfig:
     surroundings: SurroundingsConfig = field(default_factory=SurroundingsConfig)
     shape: tuple[int, int] = (512, 512)
     pixel_nm: Draw = _draw(None)
-    line_width_px: Draw = _draw({"log_uniform": [2.5, 9]})
-    pixel_limits_nm: tuple[float, float] = (0.4, 4.0)
+    line_width_px: Draw = _draw({"log_uniform": [1.6, 9]})
+    pixel_limits_nm: tuple[float, float] = (0.4, 5.0)
     visible_contrast: float = 0.02
     slice_nm: float = 1.0
     core_nm: float = 0.5
@@ -403,13 +414,14 @@ class SampleConfig:
 KINDS: dict[str, Mixture] = {
     "realistic": Mixture(
         kind="realistic",
-        pileups=PileUps(count=parse({"weighted": [[0, 3], [1, 4], [2, 3]]}, "count")),
-        bowouts=BowOuts(count=parse({"weighted": [[0, 2], [1, 3], [2, 3], [3, 2]]}, "count")),
-        glide=GlideLines(count=parse({"integers": [0, 12]}, "count")),
-        threading=ThreadingLines(count=parse({"integers": [0, 6]}, "count")),
+        pileups=PileUps(count=parse({"weighted": [[0, 5], [1, 4], [2, 2], [3, 1]]}, "count")),
+        bowouts=BowOuts(count=parse({"weighted": [[0, 4], [1, 3], [2, 2], [3, 2]]}, "count")),
+        glide=GlideLines(count=parse({"weighted": [[0, 1], [{"integers": [0, 12]}, 3]]}, "count")),
+        threading=ThreadingLines(count=parse({"weighted": [[0, 1], [{"integers": [0, 6]}, 3]]}, "count")),
         dipoles=Dipoles(count=parse({"weighted": [[0, 3], [1, 1], [2, 1]]}, "count")),
         loops=Loops(count=parse({"weighted": [[0, 4], [{"integers": [1, 6]}, 2]]}, "count")),
         min_lines=2,
+        max_lines=60,
         count_field_px=512,
         cluster_share=0.5,
     ),

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from physics.beam import check_reflection, foil_normal_image, image_from_crystal
+from physics.contrast.beams import beam_set
 from physics.crystal import Crystal
 from physics.dislocation import PLANE_TOLERANCE_NM, Dislocation
 from physics.errors import InputError, require
@@ -31,6 +32,7 @@ OPEN_BORDER_NM = 1.0
 def check_consistency(scene: Scene) -> None:
     """Raise InputError, naming the field, for the first contradiction between the parts of a Scene."""
     check_reflection(scene.crystal, scene.beam)
+    check_beams(scene)
     foil_normal_image(scene.crystal, scene.beam, scene.foil)
     rotation = image_from_crystal(scene.crystal, scene.beam)
     for i, fault in enumerate(scene.faults):
@@ -42,6 +44,14 @@ def check_consistency(scene: Scene) -> None:
     _check_ends(scene)
     _check_fault_borders(scene)
     _check_particles(scene, rotation)
+
+
+def check_beams(scene: Scene) -> None:
+    """Raise InputError for many beams that the crystal forbids, or off the row of g where a bent foil turns them."""
+    beams = beam_set(scene.crystal, scene.beam)
+    bent = scene.foil.curvature_inv_um != 0 or scene.foil.cross_curvature_inv_um != 0
+    require(beams is None or beams.multiples is not None or not bent, "beam.beams_hkl", "be multiples of g where the foil is bent",
+            scene.beam.beams_hkl, "take a flat foil or beam.row")  # fmt: skip
 
 
 def check_glissile(line: Dislocation, crystal: Crystal, image_from_crystal: np.ndarray, where: str) -> None:

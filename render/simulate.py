@@ -70,6 +70,7 @@ def noise_free_intensity(scene: Scene, specimen: Specimen) -> np.ndarray:
         segments(scene, specimen), specimen.g_image_inv_nm, specimen.two_beam, column_grid(scene, specimen),
         poisson_ratio=specimen.poisson_ratio, core_nm=scene.core_nm, slice_nm=scene.slice_nm,
         fault_z_nm=fault_z_nm, fault_phase_rad=fault_phase_rad, particles=[p for p in scene.particles if p.kind not in DISCS],
+        beams=specimen.beams, spread=specimen.spread,
     )  # fmt: skip
     intensity = bright if scene.beam.image == "bf" else dark
     return np.asarray(intensity * passed_share(scene, specimen.foil), dtype=np.float32)

@@ -6,8 +6,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from physics.beam import beam_absorption_nm, foil_normal_image, g_image_inv_nm, image_from_crystal, xi_g_nm
-from physics.contrast.columns import ColumnGrid
+from physics.beam import (
+    BeamCondition,
+    beam_absorption_nm,
+    foil_normal_image,
+    g_image_inv_nm,
+    image_from_crystal,
+    xi_g_nm,
+)
+from physics.contrast.beams import BeamSet, beam_set
+from physics.contrast.columns import ColumnGrid, perfect_columns
+from physics.contrast.spread import Spread
 from physics.contrast.two_beam import TwoBeam
 from physics.fault import StackingFault
 from physics.frames import column_positions_nm, field_nm
@@ -29,14 +38,17 @@ class Specimen:
     image_from_crystal: np.ndarray
     g_image_inv_nm: np.ndarray
     two_beam: TwoBeam
+    beams: BeamSet | None
+    spread: Spread | None
     foil: FoilMaps
     foil_shape: FoilShape
     poisson_ratio: float
 
     @property
     def two_beam_isotropic(self) -> bool:
-        """Whether the image is that of two beams in an isotropic crystal, for which labels have a compiled route."""
-        return True
+        """Whether the image is that of two beams and one plane wave in an isotropic crystal, for which labels have a
+        compiled route."""
+        return self.beams is None and self.spread is None
 
     @classmethod
     def of(cls, scene: Scene) -> Specimen:
@@ -49,10 +61,27 @@ class Specimen:
                 xi_g_prime_nm=xi_g_prime_nm,
                 xi_0_prime_nm=xi_0_prime_nm,
             ),
+            beams=beam_set(scene.crystal, scene.beam),
+            spread=spread_of(scene.beam),
             foil=scene_foil_maps(scene),
             foil_shape=FoilShape(foil=scene.foil, normal_image=foil_normal_image(scene.crystal, scene.beam, scene.foil)),
             poisson_ratio=scene.crystal.poisson_ratio,
         )
+
+    def perfect_columns(self, s_inv_nm: np.ndarray, thickness_nm: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Bright- and dark-field intensity without any defect, under the same beams."""
+        return perfect_columns(
+            self.two_beam, s_inv_nm, thickness_nm, g_image_inv_nm=self.g_image_inv_nm, beams=self.beams, spread=self.spread
+        )
+
+
+def spread_of(beam: BeamCondition) -> Spread | None:
+    """The spread of directions and energies of a condition, None where there is none."""
+    if beam.convergence_mrad == 0 and beam.energy_spread_eV == 0:
+        return None
+    return Spread(
+        voltage_kV=beam.voltage_kV, convergence_mrad=beam.convergence_mrad, energy_spread_eV=beam.energy_spread_eV
+    )
 
 
 def column_grid(scene: Scene, specimen: Specimen) -> ColumnGrid:
@@ -89,17 +118,17 @@ def fault_sheets(scene: Scene, specimen: Specimen) -> tuple[np.ndarray, np.ndarr
     if not discs:
         return heights, phases
     sheets: list[np.ndarray] = [] if heights is None else list(heights)
-    values: list[float] = [] if phases is None else list(phases)
+    values: list[np.ndarray] = [] if phases is None else list(phases)
     own = len(sheets)
     for disc in discs:
-        phase = _phase_rad(disc, scene)
+        phase = _phase_rad(disc, scene, specimen)
         rows, columns = _window(disc, x_nm[0], y_nm[:, 0])
-        if abs(phase) < LEAST_PHASE_RAD or rows.start == rows.stop or columns.start == columns.stop:
+        if np.abs(phase).max() < LEAST_PHASE_RAD or rows.start == rows.stop or columns.start == columns.stop:
             continue
         part = _heights_nm(disc, scene, specimen, x_nm[rows, columns], y_nm[rows, columns])
         covered = np.isfinite(part)
         for sheet, value in zip(sheets[own:], values[own:]):
-            if abs(value - phase) < 1e-12 and not np.isfinite(sheet[rows, columns][covered]).any():
+            if np.abs(value - phase).max() < 1e-12 and not np.isfinite(sheet[rows, columns][covered]).any():
                 break
         else:
             sheet = np.full(x_nm.shape, np.nan)
@@ -114,20 +143,23 @@ def fault_heights(
 ) -> tuple[np.ndarray, np.ndarray] | tuple[None, None]:
     """Height z_nm (F, ...) of every fault in the columns at (x, y), nan where they miss it, and its phase 2 pi g.R (F,).
 
-    A fault seen edge-on covers no column. The phase is taken modulo 2 pi into (-pi, pi].
+    Many beams have a phase each, (F, N). A fault seen edge-on covers no column. The phase is taken modulo 2 pi into (-pi, pi].
     """
     if not scene.faults:
         return None, None
     heights = np.full((len(scene.faults), *x_nm.shape), np.nan)
-    phases = np.zeros(len(scene.faults))
+    beams = specimen.beams
+    phases = np.zeros((len(scene.faults), *(() if beams is None else (len(beams),))))
     for k, fault in enumerate(scene.faults):
-        phases[k] = _phase_rad(fault, scene)
+        phases[k] = _phase_rad(fault, scene, specimen)
         heights[k] = _heights_nm(fault, scene, specimen, x_nm, y_nm)
     return heights, phases
 
 
-def _phase_rad(fault: StackingFault, scene: Scene) -> float:
-    cycles = float(np.dot(scene.beam.g_hkl, fault.shift_uvw))
+def _phase_rad(fault: StackingFault, scene: Scene, specimen: Specimen) -> np.ndarray:
+    """2 pi g.R modulo 2 pi into (-pi, pi], for each beam where there are many."""
+    beams = specimen.beams
+    cycles = (np.array(scene.beam.g_hkl) if beams is None else beams.hkl) @ fault.shift_uvw
     return 2 * np.pi * (cycles - np.ceil(cycles - 0.5))
 
 

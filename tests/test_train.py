@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import save_file
 
 from physics.errors import InputError
-from render import open_dataset, sample, simulate
+from render import Distractor, open_dataset, sample, simulate
 from train.__main__ import main
 from train.augment import (
     AugmentSettings,
@@ -514,3 +514,18 @@ def test_damaged_or_foreign_weights_are_refused(tmp_path):
     save_model(tmp_path, weights, {"version": 1, "settings": wider.to_dict()})
     with pytest.raises(InputError, match="model must have the weights that its card describes"):
         load_model(tmp_path)
+
+
+def test_lines_under_text_are_not_visible_where_it_covers_them(micrographs, write, tmp_path):
+    plain = micrographs[0]
+    points = np.stack([np.arange(0, 40, 2), np.full(20, 12)], 1).astype(np.float32)
+    long = dataclasses.replace(plain.lines[0], points_px=points, core_px=points, half_width_px=np.full(20, 2, np.float32),
+                               contrast=np.full(20, -0.3, np.float32), depth_nm=np.zeros(20, np.float32), visible=np.ones(20, bool))  # fmt: skip
+    mask = np.zeros(plain.shape, bool)
+    mask[8:16, 10:20] = True
+    others = mask.copy()
+    others[:, 30:] = True
+    marked = dataclasses.replace(plain, lines=(long,), distractors=(Distractor(kind="text", mask=mask), Distractor(kind="particle", mask=others)))
+    source = StoredImages(open_dataset(write(tmp_path / "text.zarr", [marked, plain])), seed=0)
+    (curve,) = source.labelled(0).curves
+    assert np.array_equal(curve.visible, (points[:, 0] < 10) | (points[:, 0] >= 20))

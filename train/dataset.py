@@ -70,7 +70,7 @@ class StoredImages:
         return int(_permutation(self.seed, epoch, len(self.dataset))[place])
 
     def labelled(self, number: int) -> Labelled:
-        return _labelled(self.dataset.image(number), self.dataset.lines(number))
+        return _labelled(self.dataset.image(number), self.dataset.lines(number), self.dataset.distractors(number))
 
     def identity(self) -> dict[str, Any]:
         attributes = self.dataset.attributes
@@ -104,7 +104,7 @@ class RenderedImages:
 
     def labelled(self, number: int) -> Labelled:
         micrograph = simulate(sample(self.config, self.scenes_seed, number))
-        return _labelled(micrograph.image, micrograph.lines)
+        return _labelled(micrograph.image, micrograph.lines, micrograph.distractors)
 
     def identity(self) -> dict[str, Any]:
         text = json.dumps([self.config, self.scenes_seed], sort_keys=True, default=str)
@@ -238,17 +238,31 @@ class _Numbers:
             step += 1
 
 
-def _labelled(image: np.ndarray, lines: Sequence[Any]) -> Labelled:
+def _labelled(image: np.ndarray, lines: Sequence[Any], distractors: Sequence[Any] = ()) -> Labelled:
+    """Where text is drawn over a line nobody can see it: it is not visible there, and so neither wanted nor forbidden."""
+    hidden = np.zeros(image.shape, dtype=bool)
+    for distractor in distractors:
+        if distractor.kind == "text":
+            hidden |= distractor.mask
     curves = tuple(
         CurveLabel(
             points_px=np.asarray(line.points_px, dtype=np.float64),
             half_width_px=np.asarray(line.half_width_px, dtype=np.float64),
             contrast=np.asarray(line.contrast, dtype=np.float64),
-            visible=np.asarray(line.visible, dtype=bool),
+            visible=np.asarray(line.visible, dtype=bool) & ~_at(hidden, line.points_px),
         )
         for line in lines
     )
     return Labelled(image=np.asarray(image, dtype=np.float32), curves=curves, noise_fraction=noise_fraction_of(image))
+
+
+def _at(mask: np.ndarray, points_px: np.ndarray) -> np.ndarray:
+    """Values (K,) of a mask (Y, X) at points (K, 2); False outside."""
+    x, y = np.rint(np.asarray(points_px, dtype=np.float64)).astype(int).T
+    inside = (x >= 0) & (x < mask.shape[1]) & (y >= 0) & (y < mask.shape[0])
+    found = np.zeros(len(x), dtype=bool)
+    found[inside] = mask[y[inside], x[inside]]
+    return found
 
 
 def _generator(seed: int, n: int, purpose: int) -> np.random.Generator:

@@ -15,8 +15,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
+from physics.contrast import many_beam
+from physics.contrast import two_beam as two_beams
+from physics.contrast.beams import BeamSet
 from physics.contrast.direct import direct_intensities
-from physics.contrast.tiles import tile_intensities
+from physics.contrast.direct_many import direct_beam_intensities
+from physics.contrast.spread import Spread
+from physics.contrast.tiles import SMOOTH_LAYERS, tile_intensities
 from physics.contrast.tiling import Tiling, image_tiling, scattered_tiling
 from physics.contrast.two_beam import TwoBeam
 from physics.errors import require
@@ -31,8 +36,14 @@ from physics.strain.segments import Segments
 
 # The polynomials of a slice hold while pi h |S| stays below 1; d(g.u)/dd far from lines adds little to s.
 WIDEST_STEP = 0.6
+# Likewise for many beams: pi h times half the spread of the eigenvalues, which for two beams is pi h |S|. Only the
+# error of varying strain depends on it, as layers of many beams are exact for any s.
+WIDEST_STEP_MANY = 1.0
 # What the far field of one segment may err by, as a fraction of 1/xi_g.
 FIELD_TOLERANCE = 5e-4
+# Largest d(g.u)/dd that layers of many beams are tabulated for, in units of that of one screw at their distance;
+# stronger fields take five times as long.
+FIELD_MARGIN = 1.25
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -77,8 +88,15 @@ def column_image(
     fault_phase_rad: ArrayLike | None = None,
     field_tolerance: float = FIELD_TOLERANCE,
     particles: Sequence[Particle] = (),
-) -> tuple[np.ndarray, np.ndarray]:
+    beams: BeamSet | None = None,
+    spread: Spread | None = None,
+    every_beam: bool = False,
+) -> tuple[np.ndarray, np.ndarray] | np.ndarray:
     """Bright- and dark-field image (Y, X) float32, incident beam 1.
+
+    With `beams` many-beam images of 000 and of its dark-field beam, `g_image_inv_nm` and `two_beam` being without
+    effect; with `every_beam` all of them (N, Y, X). `fault_phase_rad` may then be (F, N), a phase for each beam.
+    With `spread` the average over directions and energies of the incident electrons.
 
     `fault_z_nm` (F, Y, X) is nan where a fault misses a column; crossing fault f downward multiplies phi_g by
     exp(i fault_phase_rad[f]). `field_tolerance`, in 1/xi_g, bounds what interpolating a far segment's field costs.
@@ -93,10 +111,10 @@ def column_image(
         fault_z_nm = np.reshape(fault_z_nm, (len(fault_z_nm), -1))
     intensity = _tiled(
         segments, g_image_inv_nm, two_beam, columns.reshape(-1, 5), image_tiling(grid.shape), poisson_ratio, core_nm,
-        slice_nm, fault_z_nm, fault_phase_rad, field_tolerance, particles,
+        slice_nm, fault_z_nm, fault_phase_rad, field_tolerance, beams, spread, particles,
     )  # fmt: skip
-    bf, df = intensity.astype(np.float32).reshape(*grid.shape, 2).transpose(2, 0, 1)
-    return np.ascontiguousarray(bf), np.ascontiguousarray(df)
+    images = np.ascontiguousarray(intensity.astype(np.float32).T).reshape(-1, *grid.shape)
+    return images if every_beam else _bright_and_dark(images, beams)
 
 
 def column_values(
@@ -117,7 +135,10 @@ def column_values(
     field_tolerance: float = FIELD_TOLERANCE,
     particles: Sequence[Particle] = (),
     reference: bool = False,
-) -> tuple[np.ndarray, np.ndarray]:
+    beams: BeamSet | None = None,
+    spread: Spread | None = None,
+    every_beam: bool = False,
+) -> tuple[np.ndarray, np.ndarray] | np.ndarray:
     """Bright- and dark-field intensity (P,) float64 of single columns, incident beam 1.
 
     `fault_z_nm` is (F, P); the rest as for `column_image`. `reference` sums the field directly over all segments
@@ -126,34 +147,115 @@ def column_values(
     columns = np.stack(np.broadcast_arrays(x_nm, y_nm, entrance_z_nm, exit_z_nm, s_inv_nm), axis=-1)
     columns = np.ascontiguousarray(columns, dtype=np.float64).reshape(-1, 5)
     if reference:
-        require(slice_nm > 0, "slice_nm", "be > 0", slice_nm)
-        rows = coefficients(segments, g_image_inv_nm, DOWN, poisson_ratio, core_nm)
-        fault_z, fault_phase = _fault_arrays(fault_z_nm, fault_phase_rad, len(columns))
-        intensity = np.empty((len(columns), 2))
-        over_threads(
-            direct_intensities, len(columns), rows, columns, _beam_row(two_beam), float(slice_nm), fault_z, fault_phase,
-            sphere_rows(particles), np.array(g_image_inv_nm, np.float64), intensity,
-        )  # fmt: skip
+        intensity = _direct(
+            segments, g_image_inv_nm, two_beam, columns, poisson_ratio, core_nm, slice_nm, fault_z_nm, fault_phase_rad, beams, spread, particles
+        )
     else:
         tiling = scattered_tiling(columns[:, 0], columns[:, 1])
         intensity = _tiled(
             segments, g_image_inv_nm, two_beam, columns, tiling, poisson_ratio, core_nm, slice_nm, fault_z_nm,
-            fault_phase_rad, field_tolerance, particles,
+            fault_phase_rad, field_tolerance, beams, spread, particles,
         )  # fmt: skip
-    return intensity[:, 0], intensity[:, 1]
+    return np.ascontiguousarray(intensity.T) if every_beam else _bright_and_dark(intensity.T, beams)
+
+
+def perfect_columns(
+    two_beam: TwoBeam,
+    s_inv_nm: ArrayLike,
+    thickness_nm: ArrayLike,
+    *,
+    g_image_inv_nm: ArrayLike = (0.0, 0.0, 0.0),
+    beams: BeamSet | None = None,
+    spread: Spread | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Bright- and dark-field intensity of columns without any defect; arguments as for `column_image`."""
+    s, t = np.broadcast_arrays(np.asarray(s_inv_nm, dtype=np.float64), np.asarray(thickness_nm, dtype=np.float64))
+    offsets, weights = _points(spread, g_image_inv_nm, beams, float(t.max(initial=0.0)))
+    if beams is None:
+        parts = np.array([two_beams.perfect_crystal(two_beam, s + offset, t) for offset in offsets[:, 1]])
+        bright, dark = np.tensordot(weights, parts, axes=1)
+        return bright, dark
+    turn = s - beams.reference_s_inv_nm
+    every = sum(w * many_beam.perfect_crystal(beams, turn, t, o) for o, w in zip(offsets, weights))
+    return _bright_and_dark(every, beams)
+
+
+def _bright_and_dark(every: np.ndarray, beams: BeamSet | None) -> tuple[np.ndarray, np.ndarray]:
+    return (every[0], every[1]) if beams is None else (every[beams.origin], every[beams.dark])
+
+
+def _points(
+    spread: Spread | None, g_image_inv_nm: ArrayLike, beams: BeamSet | None, thickness_nm: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Offsets (Q, N) of the excitation errors and weights (Q,); N is 2, 000 and g, without `beams`."""
+    g = np.array([np.zeros(3), np.asarray(g_image_inv_nm, dtype=np.float64)]) if beams is None else beams.g_image_inv_nm
+    if spread is None:
+        return np.zeros((1, len(g))), np.ones(1)
+    offsets, weights = spread.points(g, thickness_nm)
+    return offsets, weights
+
+
+def _direct(
+    segments: Segments, g_image_inv_nm: ArrayLike, two_beam: TwoBeam, columns: np.ndarray, poisson_ratio: float,
+    core_nm: float, slice_nm: float, fault_z_nm: ArrayLike | None, fault_phase_rad: ArrayLike | None,
+    beams: BeamSet | None, spread: Spread | None, particles: Sequence[Particle],
+) -> np.ndarray:  # fmt: skip
+    require(slice_nm > 0, "slice_nm", "be > 0", slice_nm)
+    _check_particles(particles, beams)
+    fault_z, fault_phase = _fault_arrays(fault_z_nm, fault_phase_rad, len(columns), beams)
+    offsets, weights = _points(spread, g_image_inv_nm, beams, float((columns[:, 2] - columns[:, 3]).max(initial=0)))
+    if beams is None:
+        rows = coefficients(segments, g_image_inv_nm, DOWN, poisson_ratio, core_nm)
+        intensity, total = np.empty((len(columns), 2)), np.zeros((len(columns), 2))
+        for offset, weight in zip(offsets[:, 1], weights):
+            over_threads(
+                direct_intensities, len(columns), rows, columns + [0, 0, 0, 0, offset], _beam_row(two_beam), float(slice_nm),
+                fault_z, fault_phase, sphere_rows(particles), np.array(g_image_inv_nm, np.float64), intensity,
+            )  # fmt: skip
+            total += weight * intensity
+        return total
+    rows = np.array([coefficients(segments, g, DOWN, poisson_ratio, core_nm) for g in beams.directions[0]])
+    columns = _deviations(columns, beams)
+    matrices = np.array([beams.matrix_inv_nm(0.0, offset) for offset in offsets])
+    intensity = np.empty((len(columns), len(beams)))
+    over_threads(
+        direct_beam_intensities, len(columns), rows, columns, matrices, beams.directions[1], beams.turn,
+        1 / beams.xi_0_prime_nm, float(slice_nm), fault_z, np.exp(1j * fault_phase), weights, beams.origin, intensity,
+    )  # fmt: skip
+    return intensity
+
+
+def _check_particles(particles: Sequence[Particle], beams: BeamSet | None) -> None:
+    require(beams is None or not particles, "particles", "hold no spheres or voids under many beams", f"{len(particles)} of them",
+            "image them with two beams; plates and clusters are lines and sheets")  # fmt: skip
+
+
+def _deviations(columns: np.ndarray, beams: BeamSet) -> np.ndarray:
+    """The columns with the deviation of s from that of the set in place of s.
+
+    Raises InputError where s deviates and a beam is no multiple of the reflection it belongs to.
+    """
+    deviations = columns.copy()
+    deviations[:, 4] -= beams.reference_s_inv_nm
+    if np.abs(deviations[:, 4]).max(initial=0) > 1e-9:
+        beams.require_multiples()
+    return deviations
 
 
 def _tiled(
     segments: Segments, g_image_inv_nm: ArrayLike, two_beam: TwoBeam, columns: np.ndarray, tiling: Tiling,
     poisson_ratio: float, core_nm: float, slice_nm: float, fault_z_nm: ArrayLike | None,
-    fault_phase_rad: ArrayLike | None, field_tolerance: float, particles: Sequence[Particle],
+    fault_phase_rad: ArrayLike | None, field_tolerance: float, beams: BeamSet | None, spread: Spread | None,
+    particles: Sequence[Particle],
 ) -> np.ndarray:  # fmt: skip
     require(slice_nm > 0, "slice_nm", "be > 0", slice_nm)
     require(field_tolerance > 0, "field_tolerance", "be > 0", field_tolerance)
-    rows = coefficients(segments, g_image_inv_nm, DOWN, poisson_ratio, core_nm)
-    fault_z, fault_phase = _fault_arrays(fault_z_nm, fault_phase_rad, len(columns))
-    intensity = np.empty((len(columns), 2))
-    intensity[:] = 1.0, 0.0
+    _check_particles(particles, beams)
+    directions = np.reshape(g_image_inv_nm, (1, 3)) if beams is None else beams.directions[0]
+    rows = coefficients(segments, directions[0], DOWN, poisson_ratio, core_nm)
+    fault_z, fault_phase = _fault_arrays(fault_z_nm, fault_phase_rad, len(columns), beams)
+    intensity = np.zeros((len(columns), 2 if beams is None else len(beams)))
+    intensity[:, 0 if beams is None else beams.origin] = 1.0
     filled = columns[:, 2] > columns[:, 3]
     if not filled.any():
         return intensity
@@ -161,21 +263,55 @@ def _tiled(
     filled = columns[:, 2] > columns[:, 3]
     top = float(columns[filled, 2].max())
     depth = top - float(columns[filled, 3].min())
-    widest = WIDEST_STEP / (math.pi * (np.abs(columns[filled, 4]).max() + 1 / two_beam.xi_g_nm))
+    offsets, weights = _points(spread, g_image_inv_nm, beams, float((columns[:, 2] - columns[:, 3]).max()))
+    if beams is None:
+        widest = WIDEST_STEP / (math.pi * (np.abs(columns[filled, 4]).max() + np.abs(offsets).max() + 1 / two_beam.xi_g_nm))
+    else:
+        columns = _deviations(columns, beams)
+        spread_inv_nm = many_beam.eigenvalue_spread_inv_nm(beams, columns[filled, 4][[0]] if beams.multiples is None else
+                                                           [columns[filled, 4].min(), columns[filled, 4].max()])
+        widest = 2 * WIDEST_STEP_MANY / (math.pi * (spread_inv_nm + 2 * np.ptp(offsets, axis=1).max()))
     layer_nm = depth / max(1, math.ceil(depth / min(slice_nm, widest) - 1e-9))
     layers = _tile_layers(columns, filled, tiling.first, top, layer_nm)
     boxes = _tile_boxes(columns, tiling.first, layers, top, layer_nm)
-    strength = float(np.linalg.norm(g_image_inv_nm) * np.linalg.norm(segments.burgers_nm, axis=1).max(initial=0))
-    tolerance = field_tolerance / two_beam.xi_g_nm
+    strength = float(np.linalg.norm(directions, axis=1).max() * np.linalg.norm(segments.burgers_nm, axis=1).max(initial=0))
+    many = None
+    if beams is None:
+        tolerance = field_tolerance / two_beam.xi_g_nm
+    else:
+        # A beam feels the error of the field as many times as it is a multiple of the direction.
+        tolerance = field_tolerance * np.abs(beams.coupling_inv_nm).max() / np.abs(beams.directions[1]).max()
+        table = _table(beams, columns[filled, 4], layer_nm, strength, fault_phase, offsets, weights)
     values, near, near_count = descend_to_tiles(rows, boxes, tiling.cells, strength, tolerance)
-    in_order = np.empty((len(columns), 2))
+    if beams is not None:
+        further = [coefficients(segments, g, DOWN, poisson_ratio, core_nm) for g in directions[1:]]
+        node_values = [descend_to_tiles(r, boxes, tiling.cells, strength, tolerance)[0] for r in further]
+        many = (
+                table, np.array(further).reshape(len(further), *rows.shape),
+                np.array(node_values, np.float32).reshape(len(further), *values.shape),
+            )  # fmt: skip
+    in_order = np.empty(intensity.shape)
     over_threads(
         tile_intensities, len(boxes), rows, columns, tiling.first, layers, top, layer_nm, boxes, values, near, near_count, strength, tolerance,
-        _beam_row(two_beam), np.ascontiguousarray(fault_z[:, tiling.order]), fault_phase,
-        sphere_rows(particles), np.array(g_image_inv_nm, np.float64), in_order,
+        _beam_row(two_beam), np.ascontiguousarray(fault_z[:, tiling.order]), fault_phase if many is None else np.empty(0), sphere_rows(particles),
+        np.array(g_image_inv_nm, np.float64), in_order,
+        np.ascontiguousarray(offsets[:, 1]), weights, many,
     )  # fmt: skip
     intensity[tiling.order] = in_order
     return intensity
+
+
+def _table(
+    beams: BeamSet, deviations_inv_nm: np.ndarray, layer_nm: float, strength: float, fault_phase_rad: np.ndarray,
+    offsets_inv_nm: np.ndarray, weights: np.ndarray,
+) -> many_beam.BeamTable:  # fmt: skip
+    """The tables for layers, over the local deviations and FIELD_MARGIN times the field where panels begin."""
+    nearest_nm = SMOOTH_LAYERS * layer_nm
+    reach = max(FIELD_MARGIN * strength / (2 * math.pi * nearest_nm), 1e-4)
+    ends = sorted(float(beams.turn[0] * d) for d in (deviations_inv_nm.min(), deviations_inv_nm.max()))
+    return many_beam.beam_table(
+        beams, layer_nm, (ends[0], ends[1]), reach, fault_phase_rad, offsets_inv_nm, weights
+    )
 
 
 def _tile_layers(
@@ -209,13 +345,17 @@ def _beam_row(two_beam: TwoBeam) -> np.ndarray:
 
 
 def _fault_arrays(
-    fault_z_nm: ArrayLike | None, fault_phase_rad: ArrayLike | None, columns: int
+    fault_z_nm: ArrayLike | None, fault_phase_rad: ArrayLike | None, columns: int, beams: BeamSet | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Heights (F, P) and phases (F,), F = 0 where there is no fault."""
+    """Heights (F, P) and phases (F,), of many beams (F, N), F = 0 where there is no fault."""
+    shape = () if beams is None else (len(beams),)
     if fault_z_nm is None or fault_phase_rad is None:
         require(fault_z_nm is None and fault_phase_rad is None, "fault_z_nm", "come with fault_phase_rad", "one alone")
-        return np.empty((0, columns)), np.empty(0)
-    phase = frozen_array(fault_phase_rad, (None,), "fault_phase_rad")
+        return np.empty((0, columns)), np.empty((0, *shape))
+    if beams is not None and np.ndim(fault_phase_rad) == 1:
+        # A phase of the reference reflection: each beam takes it as many times as it is a multiple.
+        fault_phase_rad = np.multiply.outer(np.asarray(fault_phase_rad, dtype=np.float64), beams.require_multiples())
+    phase = frozen_array(fault_phase_rad, (None, *shape), "fault_phase_rad")
     z = np.ascontiguousarray(fault_z_nm, dtype=np.float64)
     require(z.shape == (len(phase), columns), "fault_z_nm", f"have shape {(len(phase), columns)}", z.shape)
     return z, np.array(phase)

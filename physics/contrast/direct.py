@@ -25,10 +25,7 @@ FAR_NODES = 16
 @numba.njit(cache=True, error_model="numpy", nogil=True)
 def direct_intensities(begin, end, rows, columns, beam, slice_nm, fault_z, fault_phase, spheres, g, intensity):
     """BF and DF (P, 2) of `columns` [begin, end) (P, 5: x, y, entrance, exit, s), for `isotropic.coefficients`."""
-    nodes, weights = np.empty(FAR_NODES), np.empty(FAR_NODES)
-    for j in range(FAR_NODES):
-        angle = math.pi * (j + 0.5) / FAR_NODES
-        nodes[j], weights[j] = math.cos(angle), (1 - 2 * (j % 2)) * math.sin(angle)
+    nodes, weights = chebyshev_nodes()
     # A sphere's boundary cuts a column as a fault without a phase does.
     phases = np.zeros(len(fault_phase) + 2 * len(spheres))
     phases[: len(fault_phase)] = fault_phase
@@ -42,39 +39,28 @@ def direct_intensities(begin, end, rows, columns, beam, slice_nm, fault_z, fault
 
 
 @numba.njit(cache=True, error_model="numpy")
+def chebyshev_nodes():
+    """FAR_NODES points of [-1, 1] and their barycentric weights."""
+    nodes, weights = np.empty(FAR_NODES), np.empty(FAR_NODES)
+    for j in range(FAR_NODES):
+        angle = math.pi * (j + 0.5) / FAR_NODES
+        nodes[j], weights[j] = math.cos(angle), (1 - 2 * (j % 2)) * math.sin(angle)
+    return nodes, weights
+
+
+@numba.njit(cache=True, error_model="numpy")
 def _column(rows, column, beam, slice_nm, fault_z, fault_phase, spheres, g, nodes, weights):
-    x, y, entrance, exit_, s = column
-    thickness = entrance - exit_
+    x, y, s = column[0], column[1], column[4]
+    thickness = column[2] - column[3]
     if not thickness > 0:
         return 1.0, 0.0
-    middle, half = (entrance + exit_) / 2, thickness / 2
-    # Within a slice of the column a segment must be near enough for its distance to set the panels.
-    reach = max(2 * half, half + 4 * slice_nm)
-    near = np.empty(len(rows), np.int64)
-    near_count = 0
-    far_at_nodes = np.zeros(FAR_NODES)
-    node_x, node_y, node_z = np.full(FAR_NODES, x), np.full(FAR_NODES, y), middle + half * nodes
-    for k in range(len(rows)):
-        if distance_sq(rows[k], x, y, middle) < reach * reach:
-            near[near_count] = k
-            near_count += 1
-        else:
-            add_row(rows[k], node_x, node_y, node_z, far_at_nodes)
-    z, h, crossed = _panels(rows, near[:near_count], spheres, column, slice_nm, fault_z)
-    points = len(z) * 2
-    sample_x, sample_y, sample_z, beta = np.full(points, x), np.full(points, y), np.empty(points), np.zeros(points)
-    for i in range(len(z)):
-        sample_z[2 * i], sample_z[2 * i + 1] = z[i] + GAUSS_OFFSET * h[i], z[i] - GAUSS_OFFSET * h[i]
-    for k in near[:near_count]:
-        add_row(rows[k], sample_x, sample_y, sample_z, beta)
-    if near_count < len(rows):
-        for i in range(points):
-            beta[i] += _barycentric((sample_z[i] - middle) / half, nodes, weights, far_at_nodes)
+    z, h, crossed, near = column_panels(rows, column, slice_nm, fault_z, spheres)
+    beta = column_field(rows, near, column, z, h, nodes, weights)
     for k in range(len(spheres)):
         dx, dy = x - spheres[k, 0], y - spheres[k, 1]
         g_xy, radius_sq = g[0] * dx + g[1] * dy, spheres[k, inclusions.RADIUS] ** 2
-        for i in range(points):
-            dz = sample_z[i] - spheres[k, inclusions.CENTRE_Z]
+        for i in range(len(beta)):
+            dz = z[i // 2] + (1 - 2 * (i % 2)) * GAUSS_OFFSET * h[i // 2] - spheres[k, inclusions.CENTRE_Z]
             beta[i] += inclusions.strain_at(
                 spheres[k, inclusions.STRAIN], radius_sq, g_xy, g[2], dz, dx * dx + dy * dy + dz * dz
             )
@@ -88,6 +74,43 @@ def _column(rows, column, beam, slice_nm, fault_z, fault_phase, spheres, g, node
             phi_g *= np.exp(1j * fault_phase[crossed[i]])
     absorbed = math.exp(-2 * math.pi * thickness * beam[2])
     return absorbed * abs(phi_0) ** 2, absorbed * abs(phi_g) ** 2
+
+
+@numba.njit(cache=True, error_model="numpy")
+def column_panels(rows, column, slice_nm, fault_z, spheres):
+    """Middles, lengths and faults of a column's panels, and which segments are near it."""
+    middle, half = (column[2] + column[3]) / 2, (column[2] - column[3]) / 2
+    # Within a slice of the column a segment must be near enough for its distance to set the panels.
+    reach = max(2 * half, half + 4 * slice_nm)
+    near = np.zeros(len(rows), np.bool_)
+    for k in range(len(rows)):
+        near[k] = distance_sq(rows[k], column[0], column[1], middle) < reach * reach
+    z, h, crossed = _panels(rows, np.flatnonzero(near), spheres, column, slice_nm, fault_z)
+    return z, h, crossed, near
+
+
+@numba.njit(cache=True, error_model="numpy")
+def column_field(rows, near, column, z, h, nodes, weights):
+    """d(g.u)/dd at the two Gauss points of every panel of a column, upper one first."""
+    x, y = column[0], column[1]
+    middle, half = (column[2] + column[3]) / 2, (column[2] - column[3]) / 2
+    far_at_nodes = np.zeros(FAR_NODES)
+    node_x, node_y, node_z = np.full(FAR_NODES, x), np.full(FAR_NODES, y), middle + half * nodes
+    points = len(z) * 2
+    sample_x, sample_y, sample_z, beta = np.full(points, x), np.full(points, y), np.empty(points), np.zeros(points)
+    for i in range(len(z)):
+        sample_z[2 * i], sample_z[2 * i + 1] = z[i] + GAUSS_OFFSET * h[i], z[i] - GAUSS_OFFSET * h[i]
+    any_far = False
+    for k in range(len(rows)):
+        if near[k]:
+            add_row(rows[k], sample_x, sample_y, sample_z, beta)
+        else:
+            any_far = True
+            add_row(rows[k], node_x, node_y, node_z, far_at_nodes)
+    if any_far:
+        for i in range(points):
+            beta[i] += _barycentric((sample_z[i] - middle) / half, nodes, weights, far_at_nodes)
+    return beta
 
 
 @numba.njit(cache=True, error_model="numpy")

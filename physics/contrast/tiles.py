@@ -17,6 +17,7 @@ import math
 import numba
 import numpy as np
 
+from physics.contrast.many_tiles import integrate_beams
 from physics.contrast.slicing import GAUSS_OFFSET, panel_count, step_matrix
 from physics.strain import inclusions
 from physics.strain.boxes import (
@@ -50,9 +51,12 @@ _ZERO, _ONE = np.float32(0.0), np.float32(1.0)
 @numba.njit(cache=True, error_model="numpy", nogil=True)
 def tile_intensities(
     begin, end, rows, columns, first, layers, top_nm, layer_nm, boxes, values, near, near_count, strength, tolerance, beam,
-    fault_z, fault_phase, spheres, g, intensity,
+    fault_z, fault_phase, spheres, g, intensity, offsets, weights, many,
 ):  # fmt: skip
     """Fill `intensity` (P, 2) with BF and DF of the tiles [begin, end) of `columns` (P, 5: x, y, entrance, exit, s).
+
+    Averaged over `offsets` (Q,) of s with `weights` (Q,). With `many`, a `BeamTable` and the rows and node values of
+    the further directions, `intensity` (P, N) is that of all its beams, averaged over the points of the table.
 
     Columns first[i] to first[i + 1], in Morton order, are tile i. `layers` (B, 2) are its first and last layer
     (end excluded); layer k lies between top_nm - k layer_nm and top_nm - (k + 1) layer_nm. `spheres` (I, ROW) are
@@ -61,14 +65,14 @@ def tile_intensities(
     for i in range(begin, end):
         _tile(
             i, rows, columns, first, layers, top_nm, layer_nm, boxes, values, near, near_count, strength, tolerance,
-            beam, fault_z, fault_phase, spheres, g, intensity,
+            beam, fault_z, fault_phase, spheres, g, intensity, offsets, weights, many,
         )  # fmt: skip
 
 
 @numba.njit(cache=True, error_model="numpy")
 def _tile(
     i, rows, columns, first, layers, top_nm, layer_nm, boxes, values, near, near_count, strength, tolerance, beam,
-    fault_z, fault_phase, spheres, g, intensity,
+    fault_z, fault_phase, spheres, g, intensity, offsets, weights, many,
 ):  # fmt: skip
     begin, end, box = first[i], first[i + 1], boxes[i]
     all_spheres, close, near_end = inclusions.sort_spheres(spheres, box, SMOOTH_LAYERS * layer_nm)
@@ -108,9 +112,51 @@ def _tile(
         fractions, missing_nm = inclusions.panel_fractions(near_spheres[:close], own, entries, panels[:, 0], heights)
         phases = np.zeros(len(own_fault_z))
         phases[:sheets] = fault_phase
-    _integrate(
-        beta, cut, entries, panels, crossed, own, top, layer_nm, beam, phases, fractions, missing_nm, intensity[begin:end]
-    )
+    if many is None:  # pruned when compiled: a call with two beams does not wait for the many-beam code
+        part, s = np.empty((end - begin, 2)), own[:, 4].copy()
+        intensity[begin:end] = 0.0
+        for q in range(len(weights)):
+            own[:, 4] = s + offsets[q]
+            _integrate(
+                beta, cut, entries, panels, crossed, own, top, layer_nm, beam, phases, fractions, missing_nm, part
+            )
+            intensity[begin:end] += weights[q] * part
+    else:
+        table, other_rows, other_values = many
+        directions = 1 + len(other_rows)
+        betas = np.empty((directions, *beta.shape), np.float32)
+        fields = np.empty((directions, len(panels), 2), np.float32)
+        betas[0], fields[0] = beta, panels[:, 1:]
+        # The panels follow from where segments are, and are the same for every direction.
+        for r in range(1, directions):
+            for k in range(near_count[i]):
+                pack(other_rows[r - 1, near[i, k]], box[0], box[1], box[2], packed[k])
+            beta, _, panels, _, _ = _tile_field(
+                packed, len(rows), own, cut, top, layer_nm, box, other_values[r - 1, i], strength, tolerance, own_fault_z,
+                near_spheres[:close],
+            )
+            betas[r], fields[r] = beta, panels[:, 1:]
+        whole = _whole_layers(own, cut, entries, top, layer_nm)
+        order = _by_layer(entries, len(cut))
+        intensity[begin:end] = 0.0
+        for q in range(len(table[-1])):
+            integrate_beams(
+                betas, whole, entries, order, panels[:, 0].copy(), fields, crossed, own, layer_nm, table, q, intensity[begin:end]
+            )
+
+
+@numba.njit(cache=True, error_model="numpy")
+def _whole_layers(columns, cut, entries, top, layer_nm):
+    """1 where a layer of a column (K, C) is passed as a whole, 0 where as an entry or not at all."""
+    whole = np.ones((len(cut), len(columns)), np.float32)
+    for k in range(len(cut)):
+        if cut[k]:
+            for c in range(len(columns)):
+                if not _whole(columns[c, 2], columns[c, 3], top - k * layer_nm, top - (k + 1) * layer_nm):
+                    whole[k, c] = _ZERO
+    for e in range(len(entries)):
+        whole[entries[e, 0], entries[e, 1]] = _ZERO
+    return whole
 
 
 @numba.njit(cache=True, error_model="numpy")
