@@ -37,3 +37,10 @@ class StackingFault:
         edges = self.outline_nm[1:] - self.outline_nm[0]
         area_nm2 = np.linalg.norm(np.cross(edges[:-1], edges[1:]).sum(axis=0)) / 2
         require(area_nm2 > 0, "faults.outline_nm", "enclose an area", f"{area_nm2:g} nm^2")
+
+    @property
+    def mean_width_nm(self) -> float:
+        """Twice the area over the perimeter: the width of a long ribbon, the radius of a disc."""
+        edges = self.outline_nm[1:] - self.outline_nm[0]
+        area_nm2 = np.linalg.norm(np.cross(edges[:-1], edges[1:]).sum(axis=0)) / 2
+        return float(2 * area_nm2 / np.linalg.norm(np.diff(self.outline_nm, axis=0, append=self.outline_nm[:1]), axis=1).sum())

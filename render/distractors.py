@@ -9,6 +9,7 @@ import numpy as np
 
 from physics.deposit import covered
 from physics.frames import column_positions_nm, pixel_from_image
+from physics.particle import DISCS
 from physics.slip_trace import SLIP_TRACE
 from render.micrograph import Distractor
 from render.scene import Scene
@@ -18,11 +19,13 @@ from render.specimen import Specimen, fault_heights
 # varies over the field by more than CONTOUR_VARIATION of the same.
 CONTOUR_HALF_WIDTH = 0.35
 CONTOUR_VARIATION = 1.5
+PARTICLE_KINDS = {"coherent_sphere": "precipitate", "plate": "precipitate"}
+WIDEST_RIBBON_NM = 20.0
 
 
 def distractors(scene: Scene, specimen: Specimen) -> tuple[Distractor, ...]:
     """Everything in the frame that is known not to be a dislocation, without what the camera adds."""
-    found = (*_slip_traces(scene), *_particles(scene, specimen), *_fault_bands(scene, specimen), *_boundary(scene, specimen),
+    found = (*_slip_traces(scene), *_deposits(scene, specimen), *_particles(scene, specimen), *_fault_bands(scene, specimen), *_boundary(scene, specimen),
              *_edges(scene), *_bend_contour(scene, specimen))  # fmt: skip
     return tuple(d for d in found if _in_frame(d, scene.shape))
 
@@ -35,19 +38,39 @@ def _slip_traces(scene: Scene) -> list[Distractor]:
     ]
 
 
-def _particles(scene: Scene, specimen: Specimen) -> list[Distractor]:
+def _deposits(scene: Scene, specimen: Specimen) -> list[Distractor]:
     x_nm, y_nm = column_positions_nm(scene.shape, scene.pixel_nm)
     there = specimen.foil.thickness_nm > 0
     return [Distractor(kind="particle", mask=covered(deposit, x_nm, y_nm) & there) for deposit in scene.deposits]
 
 
+def _particles(scene: Scene, specimen: Specimen) -> list[Distractor]:
+    """Precipitates, voids and clusters, one mask a kind: their own extent, widened to where their strain still shows.
+
+    The image of a sphere of strain epsilon reaches to about r = (epsilon g xi_g R^3)^(1/3) (Ashby & Brown 1963).
+    """
+    x_nm, y_nm = column_positions_nm(scene.shape, scene.pixel_nm)
+    g, xi_nm = float(np.linalg.norm(specimen.g_image_inv_nm)), specimen.two_beam.xi_g_nm
+    masks: dict[str, np.ndarray] = {}
+    for particle in scene.particles:
+        strained = particle.radius_nm**2 * (abs(particle.opening_nm) if particle.kind in DISCS else particle.radius_nm * abs(particle.misfit))
+        reach_nm = max(particle.radius_nm, min((strained * g * xi_nm) ** (1 / 3), 3 * particle.radius_nm), scene.pixel_nm)
+        at, kind = particle.centre_nm, PARTICLE_KINDS.get(particle.kind, particle.kind)
+        mask = masks.setdefault(kind, np.zeros(scene.shape, dtype=bool))
+        columns, rows = np.flatnonzero(np.abs(x_nm - at[0]) <= reach_nm), np.flatnonzero(np.abs(y_nm - at[1]) <= reach_nm)
+        inside = (x_nm[None, columns] - at[0]) ** 2 + (y_nm[rows, None] - at[1]) ** 2 <= reach_nm**2
+        mask[np.ix_(rows, columns)] |= inside
+    return [Distractor(kind=kind, mask=mask & (specimen.foil.thickness_nm > 0)) for kind, mask in masks.items()]
+
+
 def _fault_bands(scene: Scene, specimen: Specimen) -> list[Distractor]:
+    """Faults wide enough to show fringes; the ribbon of a dissociated line is part of that line."""
     x_nm, y_nm = np.meshgrid(*column_positions_nm(scene.shape, scene.pixel_nm))
     heights_nm, _ = fault_heights(scene, specimen, x_nm, y_nm)
     if heights_nm is None:
         return []
     inside = (heights_nm < specimen.foil.entrance_z_nm) & (heights_nm > specimen.foil.exit_z_nm)
-    return [Distractor(kind="fault_band", mask=mask) for mask in inside]
+    return [Distractor(kind="fault_band", mask=mask) for fault, mask in zip(scene.faults, inside) if fault.mean_width_nm > WIDEST_RIBBON_NM]
 
 
 def _boundary(scene: Scene, specimen: Specimen) -> list[Distractor]:

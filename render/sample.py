@@ -17,7 +17,6 @@ import numpy as np
 
 from physics.beam import BeamCondition, image_from_crystal
 from physics.crystal import Crystal
-from physics.dislocation import Dislocation
 from physics.errors import InputError, require
 from physics.foil import Foil
 from physics.frames import field_nm
@@ -34,9 +33,10 @@ from render.conditions import (
 )
 from render.detector import Detector
 from render.draw import Fixed
+from render.draw_defects import Defects, can_fault, draw_defects
 from render.draw_surroundings import draw_deposits, draw_film, surrounded_foil
 from render.mixture import Specimen, draw_mixture
-from render.sample_config import FileScene, NetworkScene, SampleConfig
+from render.sample_config import FileScene, Mixture, NetworkScene, SampleConfig
 from render.scene import Scene
 from render.surroundings_config import CLEAN, SurroundingsConfig
 
@@ -87,16 +87,18 @@ def under_condition(scene: Scene, beam: BeamCondition) -> Scene:
     turn = image_from_crystal(scene.crystal, beam) @ image_from_crystal(scene.crystal, scene.beam).T
     lines = tuple(replace(line, points_nm=line.points_nm @ turn.T) for line in scene.dislocations)
     faults = tuple(replace(fault, outline_nm=fault.outline_nm @ turn.T) for fault in scene.faults)
-    return scene.replace(beam=beam, foil=_turned_foil(scene, turn), dislocations=lines, faults=faults)
+    particles = tuple(replace(particle, centre_nm=particle.centre_nm @ turn.T) for particle in scene.particles)
+    return scene.replace(beam=beam, foil=_turned_foil(scene, turn), dislocations=lines, faults=faults, particles=particles)
 
 
 def _draw_scene(config: SampleConfig, rng: np.random.Generator) -> Scene:
     # A generator of their own, so that other surroundings leave lines and beam as they are.
-    (around,) = rng.spawn(1)
+    around, defects = rng.spawn(2)
     if not isinstance(config.scene, NetworkScene):
-        crystal = Crystal.from_material(config.material.draw(rng))
+        crystal = _drawn_crystal(config, config.scene, rng)
         parts = _draw_condition(config, crystal, rng, around)
-        return _scene(config, crystal, *parts, draw_mixture(config.scene, parts[-1], rng), around)
+        found = draw_defects(config.scene, draw_mixture(config.scene, parts[-1], rng), parts[-1], defects)
+        return _scene(config, crystal, *parts, found, around)
     from render.network_view import draw_view, smallest_period_nm
 
     widest_nm = WIDEST_SHARE_OF_BOX * smallest_period_nm(config.scene)
@@ -104,7 +106,7 @@ def _draw_scene(config: SampleConfig, rng: np.random.Generator) -> Scene:
     for attempt in range(MOST_CONDITIONS):
         parts = _draw_condition(config, crystal, rng, around, widest_nm)
         try:
-            return _scene(config, crystal, *parts, draw_view(config.scene, parts[-1], rng), around)
+            return _scene(config, crystal, *parts, Defects(lines=draw_view(config.scene, parts[-1], rng)), around)
         except FieldTooWide:
             # A drawn pixel, thickness or tilt may not fit the box; a fixed field never will.
             if isinstance(config.pixel_nm, Fixed) and attempt + 1 >= MOST_CONDITIONS_FIXED_FIELD:
@@ -112,6 +114,18 @@ def _draw_scene(config: SampleConfig, rng: np.random.Generator) -> Scene:
             if attempt + 1 == MOST_CONDITIONS:
                 raise
     raise AssertionError("unreachable")
+
+
+def _drawn_crystal(config: SampleConfig, scene: Mixture, rng: np.random.Generator) -> Crystal:
+    """The crystal of one draw; of several offered, one that can hold the faults that the scene is about."""
+    for _ in range(MOST_CONDITIONS):
+        crystal = Crystal.from_material(config.material.draw(rng))
+        if can_fault(crystal) or not scene.needs_fault_plane:
+            return crystal
+        if isinstance(config.material, Fixed):
+            break
+    raise InputError(f"material must have close-packed planes for scene={scene.kind} (fcc, hcp, diamond, zincblende), "
+                     f"got {crystal.material} ({crystal.structure})")  # fmt: skip
 
 
 def _draw_condition(
@@ -132,13 +146,14 @@ def _draw_condition(
 
 def _scene(
     config: SampleConfig, crystal: Crystal, beam: BeamCondition, foil: Foil, detector: Detector, specimen: Specimen,
-    lines: tuple[Dislocation, ...], around: np.random.Generator,
+    found: Defects, around: np.random.Generator,
 ) -> Scene:  # fmt: skip
-    deposits = draw_deposits(_surroundings(config), lines, config.shape, specimen.pixel_nm, around)
+    deposits = draw_deposits(_surroundings(config), found.lines, config.shape, specimen.pixel_nm, around)
     return Scene(
-        crystal=crystal, foil=foil, beam=beam, dislocations=lines, deposits=deposits, detector=detector, shape=config.shape,
-        pixel_nm=specimen.pixel_nm, visible_contrast=config.visible_contrast, slice_nm=config.slice_nm,
-        core_nm=config.core_nm, surfaces=config.surfaces, foil_renderer=config.foil_renderer,
+        crystal=crystal, foil=foil, beam=beam, dislocations=found.lines, faults=found.faults,
+        particles=found.particles, deposits=deposits, detector=detector, shape=config.shape, pixel_nm=specimen.pixel_nm,
+        visible_contrast=config.visible_contrast, slice_nm=config.slice_nm, core_nm=config.core_nm,
+        surfaces=config.surfaces, foil_renderer=config.foil_renderer,
     )  # fmt: skip
 
 

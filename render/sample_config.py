@@ -20,6 +20,7 @@ from physics.errors import InputError, require
 from physics.miller import plane_from_bravais
 from physics.slip import slip_systems
 from render.camera_config import DetectorConfig
+from render.defects_config import Dissociation, FaultBands, FrankLoops, Particles
 from render.draw import Distribution, Fixed, parse
 from render.surroundings_config import CLEAN, SurroundingsConfig
 
@@ -154,6 +155,10 @@ class Mixture:
     threading: ThreadingLines = ThreadingLines()
     dipoles: Dipoles = Dipoles()
     loops: Loops = Loops()
+    dissociation: Dissociation = Dissociation()
+    fault_bands: FaultBands = FaultBands()
+    frank_loops: FrankLoops = FrankLoops()
+    particles: Particles = Particles()
     family: str | None = None
     visible_share: float = 0.85
     cross_deg: float = 0.0
@@ -163,6 +168,12 @@ class Mixture:
     count_field_px: float | None = None
     central: float = 0.9
     cluster_share: float = 0.0
+
+    @property
+    def needs_fault_plane(self) -> bool:
+        """Whether such a scene is of a crystal that can hold stacking faults; another material would leave it empty."""
+        drawn = (self.fault_bands.count, self.frank_loops.count)
+        return self.dissociation.share == Fixed(1) or any(count != Fixed(0) for count in drawn)
 
     def __post_init__(self) -> None:
         _limits("scene.visible_share", self.visible_share, 0, 1)
@@ -433,6 +444,21 @@ KINDS: dict[str, Mixture] = {
     "dipole": Mixture(kind="dipole", dipoles=Dipoles(count=parse({"integers": [1, 3]}, "count")), visible_share=1.0, min_lines=2,
                       central=0.6),
     "loop": Mixture(kind="loop", loops=Loops(count=parse({"integers": [3, 12]}, "count")), visible_share=1.0, central=0.9),
+    "dissociated": Mixture(
+        kind="dissociated", bowouts=BowOuts(count=Fixed(1), lines=parse({"integers": [1, 4]}, "lines")),
+        glide=GlideLines(count=parse({"integers": [1, 4]}, "count")), dissociation=Dissociation(share=Fixed(1), narrowest_px=Fixed(1)),
+        visible_share=1.0, min_lines=2, central=0.6,
+    ),
+    "stacking_fault": Mixture(
+        kind="stacking_fault", fault_bands=FaultBands(count=parse({"integers": [1, 3]}, "count")), min_lines=0,
+    ),
+    "frank": Mixture(kind="frank", frank_loops=FrankLoops(count=parse({"integers": [3, 12]}, "count")), min_lines=0),
+    "particles": Mixture(
+        kind="particles", glide=GlideLines(count=parse({"integers": [1, 4]}, "count")),
+        particles=Particles(spheres_inv_um3=parse({"log_uniform": [100, 2000]}, "count"), plates_inv_um3=parse({"choice": [0, 300]}, "count"),
+                            voids_inv_um3=parse({"choice": [0, 500]}, "count"), clusters_inv_um3=parse({"choice": [0, 3000]}, "count")),
+        min_lines=1,
+    ),
     "random": Mixture(
         kind="random",
         glide=GlideLines(density_inv_m2=parse({"log_uniform": [1e13, 2e14]}, "density_inv_m2")),

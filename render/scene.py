@@ -22,6 +22,7 @@ from physics.errors import InputError, require
 from physics.fault import StackingFault
 from physics.foil import Foil
 from physics.opening import Opening
+from physics.particle import Particle
 from physics.relief import Relief
 from render.burn_in import Mark
 from render.detector import PARTS as DETECTOR_PARTS
@@ -57,6 +58,7 @@ class Scene:
     dislocations: tuple[Dislocation, ...] = ()
     faults: tuple[StackingFault, ...] = ()
     deposits: tuple[Deposit, ...] = ()
+    particles: tuple[Particle, ...] = ()
     detector: Detector = field(default_factory=Detector)
     shape: tuple[int, int] = (512, 512)
     pixel_nm: float = 1.0
@@ -70,6 +72,7 @@ class Scene:
         object.__setattr__(self, "dislocations", tuple(self.dislocations))
         object.__setattr__(self, "faults", tuple(self.faults))
         object.__setattr__(self, "deposits", tuple(self.deposits))
+        object.__setattr__(self, "particles", tuple(self.particles))
         ok = isinstance(self.shape, tuple | list) and len(self.shape) == 2 and all(float(n) == int(n) and 8 <= n <= 16384 for n in self.shape)
         require(ok, "shape", "be two whole numbers in [8, 16384]",
                 list(self.shape) if isinstance(self.shape, tuple) else self.shape)  # fmt: skip
@@ -101,6 +104,7 @@ class Scene:
                 "dislocations": [_plain(_fields(d)) for d in self.dislocations],
                 "faults": [_plain(_fields(f)) for f in self.faults],
                 "deposits": [_plain(_fields(d)) for d in self.deposits],
+                "particles": [_plain(_fields(p)) for p in self.particles],
                 "detector": _plain(dataclasses.asdict(self.detector)),
                 "shape": list(self.shape),
                 "pixel_nm": self.pixel_nm,
@@ -136,7 +140,7 @@ class Scene:
         for name, noun in (("foil", Foil), ("beam", BeamCondition), ("detector", Detector)):
             if name in fields:
                 parts[name] = _build(noun, fields.pop(name), name)
-        for name, noun in (("dislocations", Dislocation), ("faults", StackingFault), ("deposits", Deposit)):
+        for name, noun in (("dislocations", Dislocation), ("faults", StackingFault), ("deposits", Deposit), ("particles", Particle)):
             if name in fields:
                 items = fields.pop(name)
                 require(isinstance(items, list), name, "be a list", type(items).__name__)

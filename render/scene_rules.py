@@ -14,6 +14,7 @@ from physics.errors import InputError, require
 from physics.fault import StackingFault
 from physics.frames import field_nm
 from physics.junction import open_ends
+from physics.particle_discs import half_height_nm
 from physics.polygon import polygon_covers
 from render.foil import foil_heights
 
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
 
 SURFACE_TOLERANCE_NM = 0.01
 BORDER_TOLERANCE_NM = 0.5
+BORDER_STEP_NM = 3.0
+BESIDE_NM = 0.02
+# A border this close below a face counts as on it: a line's end is cut at the face, its fault's corner is not.
+OPEN_BORDER_NM = 1.0
 
 
 def check_consistency(scene: Scene) -> None:
@@ -37,6 +42,8 @@ def check_consistency(scene: Scene) -> None:
         if line.glissile:
             check_glissile(line, scene.crystal, rotation, f"dislocations[{i}]")
     _check_ends(scene)
+    _check_fault_borders(scene)
+    _check_particles(scene, rotation)
 
 
 def check_beams(scene: Scene) -> None:
@@ -106,13 +113,15 @@ def _side(line: Dislocation, fault: StackingFault, crystal: Crystal, rotation: n
     above = line.points_nm[:, 2] > fault.outline_nm[:, 2].max() - BORDER_TOLERANCE_NM
     below = line.points_nm[:, 2] < fault.outline_nm[:, 2].min() + BORDER_TOLERANCE_NM
     inclined = np.ptp(fault.outline_nm[:, 2]) > 4 * BORDER_TOLERANCE_NM
-    counts = ~(inclined & ((above[:-1] & above[1:]) | (below[:-1] & below[1:])))
-    if not counts.any() or distance[counts].max() > BORDER_TOLERANCE_NM:
+    beyond = inclined & ((above[:-1] & above[1:]) | (below[:-1] & below[1:]))
+    on_border = distance <= BORDER_TOLERANCE_NM
+    if not on_border.any() or not (on_border | beyond).all():
         return 0
-    inner = int(np.argmin(np.where(counts, distance, np.inf)))
+    inner = int(np.argmin(np.where(beyond, distance + BORDER_TOLERANCE_NM, distance)))
     along = points[inner + 1] - points[inner]
     left = np.array([-along[1], along[0]]) / np.linalg.norm(along)
-    beside = middle[inner] + left * 2 * BORDER_TOLERANCE_NM
+    # No farther beside the line than needed: a ribbon may be narrower than the tolerance.
+    beside = middle[inner] + left * (2 * distance[inner] + BESIDE_NM)
     return 1 if polygon_covers(outline, beside[:1], beside[1:])[0] else -1
 
 
@@ -121,6 +130,87 @@ def _distance_to_polygon(points: np.ndarray, polygon: np.ndarray) -> np.ndarray:
     offset = points[:, None] - start
     t = np.clip((offset * edge).sum(-1) / np.maximum((edge * edge).sum(-1), 1e-30), 0, 1)
     return np.linalg.norm(offset - t[..., None] * edge, axis=-1).min(axis=1)
+
+
+def _check_fault_borders(scene: Scene) -> None:
+    """Refuse a fault that ends inside the foil and the field with no partial and no other fault along its border."""
+    shifted = [fault for fault in scene.faults if not scene.crystal.is_lattice_vector(fault.shift_uvw)]
+    if not shifted:
+        return
+    partials = [line for line in scene.dislocations if not scene.crystal.is_lattice_vector(line.burgers_uvw)]
+    edges = [np.stack([f.outline_nm, np.roll(f.outline_nm, -1, axis=0)], axis=1) for f in shifted]
+    lines = [np.stack([line.points_nm[:-1], line.points_nm[1:]], axis=1) for line in partials]
+    half_field = np.array(field_nm(scene.shape, scene.pixel_nm)) / 2 - BORDER_TOLERANCE_NM
+    for i, fault in enumerate(shifted):
+        points, edge = _along_border(edges[i])
+        entrance_nm, exit_nm = foil_heights(scene.crystal, scene.beam, scene.foil, points[:, 0], points[:, 1])
+        within = (points[:, 2] < entrance_nm - OPEN_BORDER_NM) & (points[:, 2] > exit_nm + OPEN_BORDER_NM)
+        within &= (np.abs(points[:, :2]) < half_field).all(axis=1)
+        if not within.any():
+            continue
+        points, edge = points[within], edge[within]
+        # Its own outline counts where it runs along itself, as the slit of a ring does, or meets another fault.
+        others = [edges[j] for j in range(len(edges)) if j != i]
+        bound = _near_segments(points, lines + others)
+        bound[~bound] = _near_own(points[~bound], edge[~bound], edges[i])
+        if not bound.all():
+            place = ", ".join(f"{x:.1f}" for x in points[int(np.argmin(bound))])
+            k = next(k for k, other in enumerate(scene.faults) if other is fault)
+            raise InputError(
+                f"faults[{k}].outline_nm must end at a partial, another fault, a face of the foil or outside the field, "
+                f"got an open border inside the foil at ({place}) nm; add the partial that bounds it, b = +-R"
+            )
+
+
+def _along_border(edges: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Points (P, 3) inside every edge (K, 2, 3) of an outline, a few nm apart but at most 400 an edge, and their edge (P,)."""
+    counts = np.clip(np.ceil(np.linalg.norm(edges[:, 1] - edges[:, 0], axis=1) / BORDER_STEP_NM), 1, 400).astype(int)
+    edge = np.repeat(np.arange(len(edges)), counts)
+    place = (np.arange(len(edge)) - np.repeat(np.cumsum(counts) - counts, counts) + 0.5) / counts[edge]
+    return edges[edge, 0] + place[:, None] * (edges[edge, 1] - edges[edge, 0]), edge
+
+
+def _near_segments(points: np.ndarray, chains: list[np.ndarray]) -> np.ndarray:
+    """Which points (P, 3) lie within BORDER_TOLERANCE_NM of a segment of any chain (K, 2, 3)."""
+    near = np.zeros(len(points), dtype=bool)
+    low, high = points.min(axis=0) - BORDER_TOLERANCE_NM, points.max(axis=0) + BORDER_TOLERANCE_NM
+    for chain in chains:
+        reaching = chain[((chain.min(axis=1) <= high) & (chain.max(axis=1) >= low)).all(axis=1)]
+        left = np.flatnonzero(~near)
+        if len(reaching) and len(left):
+            near[left] = (_distances_nm(points[left], reaching) < BORDER_TOLERANCE_NM).any(axis=1)
+    return near
+
+
+def _near_own(points: np.ndarray, edge: np.ndarray, edges: np.ndarray) -> np.ndarray:
+    """Which points of an outline lie on another of its edges that runs the other way."""
+    direction = edges[:, 1] - edges[:, 0]
+    direction = direction / np.maximum(np.linalg.norm(direction, axis=1, keepdims=True), 1e-30)
+    opposite = direction[edge] @ direction.T < -0.999
+    return (opposite & (_distances_nm(points, edges) < 1e-3)).any(axis=1)
+
+
+def _distances_nm(points: np.ndarray, segments: np.ndarray) -> np.ndarray:
+    """Distances (P, K) of points from segments (K, 2, 3)."""
+    along = segments[:, 1] - segments[:, 0]
+    offset = points[:, None] - segments[:, 0]
+    t = np.clip((offset * along).sum(-1) / np.maximum((along * along).sum(-1), 1e-30), 0, 1)
+    return np.linalg.norm(offset - t[..., None] * along, axis=-1)
+
+
+def _check_particles(scene: Scene, rotation: np.ndarray) -> None:
+    """Refuse a particle that reaches through a face: the columns' faces are not cut by it."""
+    if not scene.particles:
+        return
+    centres = np.array([p.centre_nm for p in scene.particles])
+    half = np.array([half_height_nm(p, scene.crystal, rotation) for p in scene.particles])
+    entrance_nm, exit_nm = foil_heights(scene.crystal, scene.beam, scene.foil, centres[:, 0], centres[:, 1])
+    room_nm = np.minimum(entrance_nm - centres[:, 2], centres[:, 2] - exit_nm) - half
+    inside = room_nm >= -SURFACE_TOLERANCE_NM
+    if not inside.all():
+        k = int(np.argmin(inside))
+        raise InputError(f"particles[{k}].centre_nm must leave the particle inside the foil, got {[round(float(x), 3) for x in centres[k]]}, "
+                         f"{-room_nm[k]:.3g} nm through a face; move it or reduce radius_nm")  # fmt: skip
 
 
 def _check_ends(scene: Scene) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from physics.contrast.columns import column_image
+from physics.particle import DISCS
 from render.burn_in import text_distractors
 from render.detector import Detector, expose
 from render.distractors import distractors
@@ -68,8 +69,8 @@ def noise_free_intensity(scene: Scene, specimen: Specimen) -> np.ndarray:
     bright, dark = column_image(
         segments(scene, specimen), specimen.g_image_inv_nm, specimen.two_beam, column_grid(scene, specimen),
         poisson_ratio=specimen.poisson_ratio, core_nm=scene.core_nm, slice_nm=scene.slice_nm,
-        fault_z_nm=fault_z_nm, fault_phase_rad=fault_phase_rad, beams=specimen.beams, spread=specimen.spread,
-        plate=plate_fields(scene, specimen),
+        fault_z_nm=fault_z_nm, fault_phase_rad=fault_phase_rad, particles=[p for p in scene.particles if p.kind not in DISCS],
+        beams=specimen.beams, spread=specimen.spread, plate=plate_fields(scene, specimen),
     )  # fmt: skip
     intensity = bright if scene.beam.image == "bf" else dark
     return np.asarray(intensity * passed_share(scene, specimen.foil), dtype=np.float32)

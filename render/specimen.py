@@ -18,7 +18,9 @@ from physics.contrast.beams import BeamSet, beam_set
 from physics.contrast.columns import ColumnGrid, perfect_columns
 from physics.contrast.spread import Spread
 from physics.contrast.two_beam import TwoBeam
+from physics.fault import StackingFault
 from physics.frames import column_positions_nm, field_nm
+from physics.particle_discs import disc_lines
 from physics.polygon import polygon_covers
 from physics.strain.foil_frame import FoilFaces
 from physics.strain.plate import PlateField, plate_correction
@@ -28,6 +30,7 @@ from render.scene import Scene
 from render.scene_rules import plane_normal_image
 
 CONTINUATION_THICKNESSES = 1000
+LEAST_PHASE_RAD = 1e-9
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -98,9 +101,11 @@ def continuation_nm(scene: Scene) -> float:
 
 
 def segments(scene: Scene, specimen: Specimen, lines: tuple | None = None, alone: bool = False) -> Segments:
-    """Segments of the Scene's dislocations, or of `lines`; `alone` as if each were the only one."""
+    """Segments of the Scene's dislocations and of its discs of other matter, or of `lines`; `alone` as if each were the
+    only one."""
     burgers_from_uvw = specimen.image_from_crystal @ scene.crystal.lattice_nm
-    chosen = scene.dislocations if lines is None else lines
+    discs, _ = disc_lines(scene.particles, scene.crystal, specimen.image_from_crystal)
+    chosen = (*scene.dislocations, *discs) if lines is None else lines
     return segments_of(chosen, burgers_from_uvw, continuation_nm(scene), alone)
 
 
@@ -126,9 +131,34 @@ def plate_fields(scene: Scene, specimen: Specimen) -> tuple[PlateField, ...] | N
 
 
 def fault_sheets(scene: Scene, specimen: Specimen) -> tuple[np.ndarray, np.ndarray] | tuple[None, None]:
-    """Heights (F, Y, X) and phases (F,) of the faults in the columns of the image; see `fault_heights`."""
+    """Heights (F, Y, X) and phases (F,) of the faults and discs in the columns of the image; see `fault_heights`.
+
+    Sheets of one phase that share no column are one entry, so that many small ones take little memory.
+    """
     x_nm, y_nm = np.meshgrid(*column_positions_nm(scene.shape, scene.pixel_nm))
-    return fault_heights(scene, specimen, x_nm, y_nm)
+    heights, phases = fault_heights(scene, specimen, x_nm, y_nm)
+    _, discs = disc_lines(scene.particles, scene.crystal, specimen.image_from_crystal)
+    if not discs:
+        return heights, phases
+    sheets: list[np.ndarray] = [] if heights is None else list(heights)
+    values: list[np.ndarray] = [] if phases is None else list(phases)
+    own = len(sheets)
+    for disc in discs:
+        phase = _phase_rad(disc, scene, specimen)
+        rows, columns = _window(disc, x_nm[0], y_nm[:, 0])
+        if np.abs(phase).max() < LEAST_PHASE_RAD or rows.start == rows.stop or columns.start == columns.stop:
+            continue
+        part = _heights_nm(disc, scene, specimen, x_nm[rows, columns], y_nm[rows, columns])
+        covered = np.isfinite(part)
+        for sheet, value in zip(sheets[own:], values[own:]):
+            if np.abs(value - phase).max() < 1e-12 and not np.isfinite(sheet[rows, columns][covered]).any():
+                break
+        else:
+            sheet = np.full(x_nm.shape, np.nan)
+            sheets.append(sheet)
+            values.append(phase)
+        sheet[rows, columns][covered] = part[covered]
+    return (np.array(sheets), np.array(values)) if sheets else (None, None)
 
 
 def fault_heights(
@@ -144,13 +174,31 @@ def fault_heights(
     beams = specimen.beams
     phases = np.zeros((len(scene.faults), *(() if beams is None else (len(beams),))))
     for k, fault in enumerate(scene.faults):
-        normal = plane_normal_image(fault.plane_hkl, scene.crystal, specimen.image_from_crystal)
-        cycles = (np.array(scene.beam.g_hkl) if beams is None else beams.hkl) @ fault.shift_uvw
-        phases[k] = 2 * np.pi * (cycles - np.ceil(cycles - 0.5))
-        if abs(normal[2]) < 1e-6:
-            continue
-        inside = polygon_covers(fault.outline_nm[:, :2], x_nm, y_nm)
-        origin = fault.outline_nm[0]
-        z = origin[2] - (normal[0] * (x_nm - origin[0]) + normal[1] * (y_nm - origin[1])) / normal[2]
-        heights[k][inside] = z[inside]
+        phases[k] = _phase_rad(fault, scene, specimen)
+        heights[k] = _heights_nm(fault, scene, specimen, x_nm, y_nm)
     return heights, phases
+
+
+def _phase_rad(fault: StackingFault, scene: Scene, specimen: Specimen) -> np.ndarray:
+    """2 pi g.R modulo 2 pi into (-pi, pi], for each beam where there are many."""
+    beams = specimen.beams
+    cycles = (np.array(scene.beam.g_hkl) if beams is None else beams.hkl) @ fault.shift_uvw
+    return 2 * np.pi * (cycles - np.ceil(cycles - 0.5))
+
+
+def _heights_nm(fault: StackingFault, scene: Scene, specimen: Specimen, x_nm: np.ndarray, y_nm: np.ndarray) -> np.ndarray:
+    normal = plane_normal_image(fault.plane_hkl, scene.crystal, specimen.image_from_crystal)
+    if abs(normal[2]) < 1e-6:
+        return np.full(x_nm.shape, np.nan)
+    inside = polygon_covers(fault.outline_nm[:, :2], x_nm, y_nm)
+    origin = fault.outline_nm[0]
+    z = origin[2] - (normal[0] * (x_nm - origin[0]) + normal[1] * (y_nm - origin[1])) / normal[2]
+    return np.where(inside, z, np.nan)
+
+
+def _window(fault: StackingFault, x_nm: np.ndarray, y_nm: np.ndarray) -> tuple[slice, slice]:
+    """Rows and columns of the pixels that a fault's outline may cover; x rises along columns, y falls along rows."""
+    low, high = fault.outline_nm[:, :2].min(axis=0), fault.outline_nm[:, :2].max(axis=0)
+    columns = slice(int(np.searchsorted(x_nm, low[0])), int(np.searchsorted(x_nm, high[0])))
+    rows = slice(int(np.searchsorted(-y_nm, -high[1])), int(np.searchsorted(-y_nm, -low[1])))
+    return rows, columns

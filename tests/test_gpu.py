@@ -292,7 +292,7 @@ def scene(**changes):
 
     line = Dislocation(burgers_uvw=[0.5, 0.5, 0], points_nm=[[-20, -3, -18], [1, 4, 2], [22, 0, 17]])
     crystal, beam = Crystal.from_material("al"), BeamCondition(g_hkl=(2, 0, 0), zone_axis_uvw=(0, 0, 1), s_inv_nm=0.004)
-    corners = np.array([[-8.0, -20, 8], [8, -20, -8], [8, 20, -8], [-8, 20, 8]]) @ image_from_crystal(crystal, beam).T
+    corners = 10 * np.array([[-8.0, -20, 8], [8, -20, -8], [8, 20, -8], [-8, 20, 8]]) @ image_from_crystal(crystal, beam).T
     fault = StackingFault(plane_hkl=(1, 0, 1), shift_uvw=[1 / 6, 1 / 6, 0], outline_nm=corners)
     parts = {"crystal": crystal, "foil": Foil(thickness_nm=45, wedge_deg=8), "beam": beam, "dislocations": (line,)}
     return Scene(**parts | {"faults": (fault,), "shape": (24, 32), "pixel_nm": 1.2, "surfaces": False} | changes)

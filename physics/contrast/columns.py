@@ -28,7 +28,9 @@ from physics.errors import require
 from physics.frames import column_positions_nm
 from physics.frozen import frozen_array
 from physics.parallel import over_threads
+from physics.particle import Particle
 from physics.strain.boxes import descend_to_tiles
+from physics.strain.inclusions import sphere_rows
 from physics.strain.isotropic import DOWN, coefficients
 from physics.strain.plate import PlateField
 from physics.strain.plate_field import no_plate
@@ -89,6 +91,7 @@ def column_image(
     fault_z_nm: ArrayLike | None = None,
     fault_phase_rad: ArrayLike | None = None,
     field_tolerance: float = FIELD_TOLERANCE,
+    particles: Sequence[Particle] = (),
     beams: BeamSet | None = None,
     spread: Spread | None = None,
     every_beam: bool = False,
@@ -104,6 +107,8 @@ def column_image(
     exp(i fault_phase_rad[f]). `field_tolerance`, in 1/xi_g, bounds what interpolating a far segment's field costs.
     `plate` relaxes the foil's surfaces (`plate_correction` of the same g): its lines then take the place of `segments`,
     of which they are the parts inside the foil.
+    `particles` are coherent spheres and voids; discs come as segments and
+    faults (`physics.particle_discs`).
     """
     x_nm, y_nm = column_positions_nm(grid.shape, grid.pixel_nm)
     columns = np.empty((*grid.shape, 5))
@@ -113,7 +118,7 @@ def column_image(
         fault_z_nm = np.reshape(fault_z_nm, (len(fault_z_nm), -1))
     intensity = _tiled(
         segments, g_image_inv_nm, two_beam, columns.reshape(-1, 5), image_tiling(grid.shape), poisson_ratio, core_nm,
-        slice_nm, fault_z_nm, fault_phase_rad, field_tolerance, beams, spread, plate,
+        slice_nm, fault_z_nm, fault_phase_rad, field_tolerance, beams, spread, plate, particles,
     )  # fmt: skip
     images = np.ascontiguousarray(intensity.astype(np.float32).T).reshape(-1, *grid.shape)
     return images if every_beam else _bright_and_dark(images, beams)
@@ -136,6 +141,7 @@ def column_values(
     fault_phase_rad: ArrayLike | None = None,
     field_tolerance: float = FIELD_TOLERANCE,
     plate: Plates = None,
+    particles: Sequence[Particle] = (),
     reference: bool = False,
     beams: BeamSet | None = None,
     spread: Spread | None = None,
@@ -151,13 +157,13 @@ def column_values(
     if reference:
         intensity = _direct(
             segments, g_image_inv_nm, two_beam, columns, poisson_ratio, core_nm, slice_nm, fault_z_nm, fault_phase_rad, beams,
-            spread, plate,
+            spread, plate, particles,
         )  # fmt: skip
     else:
         tiling = scattered_tiling(columns[:, 0], columns[:, 1])
         intensity = _tiled(
             segments, g_image_inv_nm, two_beam, columns, tiling, poisson_ratio, core_nm, slice_nm, fault_z_nm,
-            fault_phase_rad, field_tolerance, beams, spread, plate,
+            fault_phase_rad, field_tolerance, beams, spread, plate, particles,
         )  # fmt: skip
     return np.ascontiguousarray(intensity.T) if every_beam else _bright_and_dark(intensity.T, beams)
 
@@ -201,9 +207,10 @@ def _points(
 def _direct(
     segments: Segments, g_image_inv_nm: ArrayLike, two_beam: TwoBeam, columns: np.ndarray, poisson_ratio: float,
     core_nm: float, slice_nm: float, fault_z_nm: ArrayLike | None, fault_phase_rad: ArrayLike | None,
-    beams: BeamSet | None, spread: Spread | None, plate: Plates,
+    beams: BeamSet | None, spread: Spread | None, plate: Plates, particles: Sequence[Particle],
 ) -> np.ndarray:  # fmt: skip
     require(slice_nm > 0, "slice_nm", "be > 0", slice_nm)
+    _check_particles(particles, beams)
     segments, plates = _plates(segments, plate, 1 if beams is None else len(beams.directions[0]))
     fault_z, fault_phase = _fault_arrays(fault_z_nm, fault_phase_rad, len(columns), beams)
     offsets, weights = _points(spread, g_image_inv_nm, beams, float((columns[:, 2] - columns[:, 3]).max(initial=0)))
@@ -213,7 +220,7 @@ def _direct(
         for offset, weight in zip(offsets[:, 1], weights):
             over_threads(
                 direct_intensities, len(columns), rows, columns + [0, 0, 0, 0, offset], _beam_row(two_beam), float(slice_nm),
-                fault_z, fault_phase, plates[0], intensity,
+                fault_z, fault_phase, sphere_rows(particles), np.array(g_image_inv_nm, np.float64), plates[0], intensity,
             )  # fmt: skip
             total += weight * intensity
         return total
@@ -226,6 +233,11 @@ def _direct(
         1 / beams.xi_0_prime_nm, float(slice_nm), fault_z, np.exp(1j * fault_phase), weights, beams.origin, plates, intensity,
     )  # fmt: skip
     return intensity
+
+
+def _check_particles(particles: Sequence[Particle], beams: BeamSet | None) -> None:
+    require(beams is None or not particles, "particles", "hold no spheres or voids under many beams", f"{len(particles)} of them",
+            "image them with two beams; plates and clusters are lines and sheets")  # fmt: skip
 
 
 def _deviations(columns: np.ndarray, beams: BeamSet) -> np.ndarray:
@@ -244,9 +256,11 @@ def _tiled(
     segments: Segments, g_image_inv_nm: ArrayLike, two_beam: TwoBeam, columns: np.ndarray, tiling: Tiling,
     poisson_ratio: float, core_nm: float, slice_nm: float, fault_z_nm: ArrayLike | None,
     fault_phase_rad: ArrayLike | None, field_tolerance: float, beams: BeamSet | None, spread: Spread | None, plate: Plates,
+    particles: Sequence[Particle],
 ) -> np.ndarray:  # fmt: skip
     require(slice_nm > 0, "slice_nm", "be > 0", slice_nm)
     require(field_tolerance > 0, "field_tolerance", "be > 0", field_tolerance)
+    _check_particles(particles, beams)
     directions = np.reshape(g_image_inv_nm, (1, 3)) if beams is None else beams.directions[0]
     segments, plates = _plates(segments, plate, len(directions))
     rows = coefficients(segments, directions[0], DOWN, poisson_ratio, core_nm)
@@ -290,8 +304,9 @@ def _tiled(
     in_order = np.empty(intensity.shape)
     over_threads(
         tile_intensities, len(boxes), rows, columns, tiling.first, layers, top, layer_nm, boxes, values, near, near_count, strength, tolerance,
-        _beam_row(two_beam), np.ascontiguousarray(fault_z[:, tiling.order]), fault_phase if many is None else np.empty(0), plates,
-        in_order, np.ascontiguousarray(offsets[:, 1]), weights, many,
+        _beam_row(two_beam), np.ascontiguousarray(fault_z[:, tiling.order]), fault_phase if many is None else np.empty(0),
+        sphere_rows(particles), np.array(g_image_inv_nm, np.float64), plates, in_order,
+        np.ascontiguousarray(offsets[:, 1]), weights, many,
     )  # fmt: skip
     intensity[tiling.order] = in_order
     return intensity

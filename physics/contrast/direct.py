@@ -13,6 +13,7 @@ import numba
 import numpy as np
 
 from physics.contrast.slicing import GAUSS_OFFSET, panel_count, pass_panel
+from physics.strain import inclusions
 from physics.strain.boxes import distance_sq
 from physics.strain.isotropic import CORE_SQ, add_row
 from physics.strain.plate_field import add_plate_points
@@ -23,12 +24,18 @@ FAR_NODES = 16
 
 
 @numba.njit(cache=True, error_model="numpy", nogil=True)
-def direct_intensities(begin, end, rows, columns, beam, slice_nm, fault_z, fault_phase, plate, intensity):
+def direct_intensities(begin, end, rows, columns, beam, slice_nm, fault_z, fault_phase, spheres, g, plate, intensity):
     """BF and DF (P, 2) of `columns` [begin, end) (P, 5: x, y, entrance, exit, s), for `isotropic.coefficients`."""
     nodes, weights = chebyshev_nodes()
+    # A sphere's boundary cuts a column as a fault without a phase does.
+    phases = np.zeros(len(fault_phase) + 2 * len(spheres))
+    phases[: len(fault_phase)] = fault_phase
+    cuts = np.empty((len(phases), 1))
     for c in range(begin, end):
+        cuts[: len(fault_phase), 0] = fault_z[:, c]
+        inclusions.chords(spheres, columns[c : c + 1], cuts[len(fault_phase) :])
         intensity[c, 0], intensity[c, 1] = _column(
-            rows, columns[c], beam, slice_nm, fault_z[:, c], fault_phase, plate, nodes, weights
+            rows, columns[c], beam, slice_nm, cuts[:, 0], phases, spheres, g, plate, nodes, weights
         )
 
 
@@ -43,16 +50,27 @@ def chebyshev_nodes():
 
 
 @numba.njit(cache=True, error_model="numpy")
-def _column(rows, column, beam, slice_nm, fault_z, fault_phase, plate, nodes, weights):
-    thickness, s = column[2] - column[3], column[4]
+def _column(rows, column, beam, slice_nm, fault_z, fault_phase, spheres, g, plate, nodes, weights):
+    x, y, s = column[0], column[1], column[4]
+    thickness = column[2] - column[3]
     if not thickness > 0:
         return 1.0, 0.0
-    z, h, crossed, near = column_panels(rows, column, slice_nm, fault_z)
+    z, h, crossed, near = column_panels(rows, column, slice_nm, fault_z, spheres)
     beta = column_field(rows, near, column, z, h, nodes, weights, plate)
+    for k in range(len(spheres)):
+        dx, dy = x - spheres[k, 0], y - spheres[k, 1]
+        g_xy, radius_sq = g[0] * dx + g[1] * dy, spheres[k, inclusions.RADIUS] ** 2
+        for i in range(len(beta)):
+            dz = z[i // 2] + (1 - 2 * (i % 2)) * GAUSS_OFFSET * h[i // 2] - spheres[k, inclusions.CENTRE_Z]
+            beta[i] += inclusions.strain_at(
+                spheres[k, inclusions.STRAIN], radius_sq, g_xy, g[2], dz, dx * dx + dy * dy + dz * dz
+            )
     q = complex(beam[0], beam[1])
     phi_0, phi_g = 1.0 + 0j, 0j
     for i in range(len(z)):
-        phi_0, phi_g = pass_panel(phi_0, phi_g, s + beta[2 * i], s + beta[2 * i + 1], h[i], q)
+        fraction = inclusions.crystal_fraction(spheres, x, y, z[i])
+        thickness -= (1.0 - fraction) * h[i]
+        phi_0, phi_g = pass_panel(phi_0, phi_g, s + beta[2 * i], s + beta[2 * i + 1], h[i], fraction * q)
         if crossed[i] >= 0:
             phi_g *= np.exp(1j * fault_phase[crossed[i]])
     absorbed = math.exp(-2 * math.pi * thickness * beam[2])
@@ -60,7 +78,7 @@ def _column(rows, column, beam, slice_nm, fault_z, fault_phase, plate, nodes, we
 
 
 @numba.njit(cache=True, error_model="numpy")
-def column_panels(rows, column, slice_nm, fault_z):
+def column_panels(rows, column, slice_nm, fault_z, spheres):
     """Middles, lengths and faults of a column's panels, and which segments are near it."""
     middle, half = (column[2] + column[3]) / 2, (column[2] - column[3]) / 2
     # Within a slice of the column a segment must be near enough for its distance to set the panels.
@@ -68,7 +86,7 @@ def column_panels(rows, column, slice_nm, fault_z):
     near = np.zeros(len(rows), np.bool_)
     for k in range(len(rows)):
         near[k] = distance_sq(rows[k], column[0], column[1], middle) < reach * reach
-    z, h, crossed = _panels(rows, np.flatnonzero(near), column, slice_nm, fault_z)
+    z, h, crossed = _panels(rows, np.flatnonzero(near), spheres, column, slice_nm, fault_z)
     return z, h, crossed, near
 
 
@@ -111,7 +129,7 @@ def _barycentric(x, nodes, weights, values):
 
 
 @numba.njit(cache=True, error_model="numpy")
-def _panels(rows, near, column, slice_nm, fault_z):
+def _panels(rows, near, spheres, column, slice_nm, fault_z):
     """Middles z, lengths and the fault crossed after each (-1: none) of a column's panels, downward."""
     x, y, entrance, exit_ = column[0], column[1], column[2], column[3]
     slices = max(1, int(math.ceil((entrance - exit_) / slice_nm - 1e-9)))
@@ -132,6 +150,11 @@ def _panels(rows, near, column, slice_nm, fault_z):
                 nearest_sq = np.inf
                 for r in near:
                     nearest_sq = min(nearest_sq, distance_sq(rows[r], x, y, (top + low) / 2))
+                for i in range(len(spheres)):
+                    if spheres[i, inclusions.STRAIN] != 0.0:
+                        dx, dy = x - spheres[i, 0], y - spheres[i, 1]
+                        dz = (top + low) / 2 - spheres[i, inclusions.CENTRE_Z]
+                        nearest_sq = min(nearest_sq, max(dx * dx + dy * dy + dz * dz, spheres[i, inclusions.RADIUS] ** 2))
                 pieces = panel_count(top - low, nearest_sq, core_sq)
                 for i in range(pieces):
                     h[count] = (top - low) / pieces

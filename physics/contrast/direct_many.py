@@ -14,6 +14,7 @@ import numpy as np
 
 from physics.contrast.direct import chebyshev_nodes, column_field, column_panels
 from physics.contrast.slicing import GAUSS_OFFSET
+from physics.strain.inclusions import ROW
 
 
 @numba.njit(cache=True, error_model="numpy", nogil=True)
@@ -35,7 +36,7 @@ def direct_beam_intensities(
         if not thickness > 0:
             intensity[c, origin] = 1.0
             continue
-        z, h, crossed, near = column_panels(rows[0], column, slice_nm, fault_z[:, c])
+        z, h, crossed, near = column_panels(rows[0], column, slice_nm, fault_z[:, c], np.empty((0, ROW)))
         beta = np.empty((directions, 2 * len(z)))
         for r in range(directions):
             beta[r] = column_field(rows[r], near, column, z, h, nodes, node_weights, plates[r]) + turn[r] * column[4]

@@ -19,6 +19,7 @@ import numpy as np
 
 from physics.contrast.many_tiles import integrate_beams
 from physics.contrast.slicing import GAUSS_OFFSET, panel_count, step_matrix
+from physics.strain import inclusions
 from physics.strain.boxes import (
     MINIMUM_HALF_NM,
     NODE_COUNT,
@@ -51,7 +52,7 @@ _ZERO, _ONE = np.float32(0.0), np.float32(1.0)
 @numba.njit(cache=True, error_model="numpy", nogil=True)
 def tile_intensities(
     begin, end, rows, columns, first, layers, top_nm, layer_nm, boxes, values, near, near_count, strength, tolerance, beam,
-    fault_z, fault_phase, plates, intensity, offsets, weights, many,
+    fault_z, fault_phase, spheres, g, plates, intensity, offsets, weights, many,
 ):  # fmt: skip
     """Fill `intensity` (P, 2) with BF and DF of the tiles [begin, end) of `columns` (P, 5: x, y, entrance, exit, s).
 
@@ -59,44 +60,68 @@ def tile_intensities(
     the further directions, `intensity` (P, N) is that of all its beams, averaged over the points of the table.
 
     Columns first[i] to first[i + 1], in Morton order, are tile i. `layers` (B, 2) are its first and last layer
-    (end excluded); layer k lies between top_nm - k layer_nm and top_nm - (k + 1) layer_nm.
+    (end excluded); layer k lies between top_nm - k layer_nm and top_nm - (k + 1) layer_nm. `spheres` (I, ROW) are
+    precipitates and voids (`strain.inclusions`) for the diffraction vector `g`.
     """
     for i in range(begin, end):
         _tile(
             i, rows, columns, first, layers, top_nm, layer_nm, boxes, values, near, near_count, strength, tolerance,
-            beam, fault_z, fault_phase, plates, intensity, offsets, weights, many,
+            beam, fault_z, fault_phase, spheres, g, plates, intensity, offsets, weights, many,
         )  # fmt: skip
 
 
 @numba.njit(cache=True, error_model="numpy")
 def _tile(
     i, rows, columns, first, layers, top_nm, layer_nm, boxes, values, near, near_count, strength, tolerance, beam,
-    fault_z, fault_phase, plates, intensity, offsets, weights, many,
+    fault_z, fault_phase, spheres, g, plates, intensity, offsets, weights, many,
 ):  # fmt: skip
     begin, end, box = first[i], first[i + 1], boxes[i]
-    own, own_fault_z = np.empty((end - begin, 5)), np.empty((len(fault_z), end - begin))
+    all_spheres, close, near_end = inclusions.sort_spheres(spheres, box, SMOOTH_LAYERS * layer_nm)
+    near_spheres, far_spheres = all_spheres[:near_end], all_spheres[near_end:]
+    sheets = len(fault_z)
+    # Where a column enters and leaves a sphere it is cut as by a fault without a phase.
+    own, own_fault_z = np.empty((end - begin, 5)), np.empty((sheets + 2 * close, end - begin))
     for c in range(end - begin):
         own[c, 0], own[c, 1] = columns[begin + c, 0] - box[0], columns[begin + c, 1] - box[1]
         own[c, 2], own[c, 3] = columns[begin + c, 2] - box[2], columns[begin + c, 3] - box[2]
         own[c, 4] = columns[begin + c, 4]
-        for f in range(len(fault_z)):
+        for f in range(sheets):
             own_fault_z[f, c] = fault_z[f, begin + c] - box[2]
+    inclusions.chords(near_spheres[:close], own, own_fault_z[sheets:])
     # Upper face of layer K = 0, which lies above the foil.
     top = top_nm - (layers[i, 0] - 1) * layer_nm - box[2]
     packed = np.empty((near_count[i], PACKED), np.float32)
     for k in range(near_count[i]):
         pack(rows[near[i, k]], box[0], box[1], box[2], packed[k])
     cut = _cut_layers(own, layers[i, 1] - layers[i, 0] + 2, top, layer_nm, own_fault_z)
+    inclusions.mark_layers(near_spheres[:close], top, layer_nm, SMOOTH_LAYERS * layer_nm, cut)
+    root_values = values[i]
+    if len(far_spheres) > 0:
+        root_values, nodes, root = root_values.copy(), np.empty((3, NODE_COUNT), np.float32), box.copy()
+        root[:3] = 0.0
+        node_positions(root, nodes)
+        inclusions.add_to_nodes(far_spheres, g, nodes, root_values)
     beta, entries, panels, heights, crossed = _tile_field(
-        packed, len(rows), own, cut, top, layer_nm, box, values[i], strength, tolerance, own_fault_z
+        packed, len(rows) + len(far_spheres), own, cut, top, layer_nm, box, root_values, strength, tolerance, own_fault_z,
+        near_spheres[:close],
     )
     add_plate_field(plates[0], own, box, top, layer_nm, beta, entries, panels, heights)
+    fractions, missing_nm = np.empty(0, np.float32), np.zeros(len(own))
+    phases = fault_phase
+    if len(near_spheres) > 0:
+        inclusions.add_to_layers(near_spheres, g, own, top, layer_nm, beta)
+        inclusions.add_to_panels(near_spheres, g, own, entries, panels[:, 0], heights, GAUSS_OFFSET, panels[:, 1:])
+        fractions, missing_nm = inclusions.panel_fractions(near_spheres[:close], own, entries, panels[:, 0], heights)
+        phases = np.zeros(len(own_fault_z))
+        phases[:sheets] = fault_phase
     if many is None:  # pruned when compiled: a call with two beams does not wait for the many-beam code
         part, s = np.empty((end - begin, 2)), own[:, 4].copy()
         intensity[begin:end] = 0.0
         for q in range(len(weights)):
             own[:, 4] = s + offsets[q]
-            _integrate(beta, cut, entries, panels, crossed, own, top, layer_nm, beam, fault_phase, part)
+            _integrate(
+                beta, cut, entries, panels, crossed, own, top, layer_nm, beam, phases, fractions, missing_nm, part
+            )
             intensity[begin:end] += weights[q] * part
     else:
         table, other_rows, other_values = many
@@ -109,7 +134,8 @@ def _tile(
             for k in range(near_count[i]):
                 pack(other_rows[r - 1, near[i, k]], box[0], box[1], box[2], packed[k])
             beta, _, panels, _, _ = _tile_field(
-                packed, len(rows), own, cut, top, layer_nm, box, other_values[r - 1, i], strength, tolerance, own_fault_z
+                packed, len(rows), own, cut, top, layer_nm, box, other_values[r - 1, i], strength, tolerance, own_fault_z,
+                near_spheres[:close],
             )
             add_plate_field(plates[r], own, box, top, layer_nm, beta, entries, panels, heights)
             betas[r], fields[r] = beta, panels[:, 1:]
@@ -137,12 +163,12 @@ def _whole_layers(columns, cut, entries, top, layer_nm):
 
 
 @numba.njit(cache=True, error_model="numpy")
-def _tile_field(packed, all_rows, columns, cut, top, layer_nm, tile_box, root_values, strength, tolerance, fault_z):
+def _tile_field(packed, all_rows, columns, cut, top, layer_nm, tile_box, root_values, strength, tolerance, fault_z, spheres):
     """d(g.u)/dd (K, C) in the middles of the layers, and the panels of the pieces that need them.
 
     Entries (E, 4) are such pieces: layer, column, first panel, number of panels. Panels (N, 3) are a length and
     the field at the two Gauss points, heights (N,) the z of their middles; crossed (N,) is the fault at a panel's
-    lower end, -1 where there is none.
+    lower end, -1 where there is none. The last rows of `fault_z` are where the columns enter and leave `spheres`.
     """
     count, depth = len(columns), len(cut)
     x, y = columns[:, 0].astype(np.float32), columns[:, 1].astype(np.float32)
@@ -236,10 +262,11 @@ def _tile_field(packed, all_rows, columns, cut, top, layer_nm, tile_box, root_va
                 distance_sq[c] = np.float32(1e30)
             for j in range(close_count):
                 lower_to_distance_sq(packed[close[j]], x[c0:c1], y[c0:c1], np.float32(z), distance_sq)
+            inclusions.lower_to_spheres(spheres, x[c0:c1], y[c0:c1], z, distance_sq)
             upper, lower = z + layer_nm / 2, z - layer_nm / 2
             for c in range(c0, c1):
                 near_line = distance_sq[c - c0] < smooth * smooth
-                if not near_line and not (cut[k] and _is_cut(columns[c], upper, lower, fault_z[:, c])):
+                if not near_line and not (cut[k] and _is_cut(columns[c], upper, lower, fault_z[:, c], spheres)):
                     continue
                 if entry_count == len(entries):
                     entries = np.concatenate((entries, np.empty_like(entries)))
@@ -311,8 +338,8 @@ def _whole(entrance, exit_, upper, lower):
 
 
 @numba.njit(cache=True, error_model="numpy")
-def _is_cut(column, upper, lower, fault_z):
-    """Whether a face or a fault lies inside a layer of a column."""
+def _is_cut(column, upper, lower, fault_z, spheres):
+    """Whether a face, a fault or the boundary of a sphere lies inside a layer of a column, or other matter fills it."""
     entrance, exit_ = column[2], column[3]
     if not entrance > exit_ or entrance <= lower or exit_ >= upper:
         return False
@@ -321,7 +348,7 @@ def _is_cut(column, upper, lower, fault_z):
     for f in range(len(fault_z)):
         if fault_z[f] <= upper and fault_z[f] > lower:
             return True
-    return False
+    return inclusions.piece_in_sphere(spheres, fault_z[len(fault_z) - 2 * len(spheres) :], upper, lower)
 
 
 @numba.njit(cache=True, error_model="numpy")
@@ -382,8 +409,14 @@ def _panel_field(packed, near, far, c0, box, x, y, entries, first, heights, pane
 
 
 @numba.njit(cache=True, error_model="numpy")
-def _integrate(beta, cut, entries, panels, crossed, columns, top, layer_nm, beam, fault_phase, intensity):
-    """The two beams down all columns of a tile; their common phase and mean absorption are left to the end."""
+def _integrate(
+    beta, cut, entries, panels, crossed, columns, top, layer_nm, beam, fault_phase, fractions, missing_nm, intensity
+):
+    """The two beams down all columns of a tile; their common phase and mean absorption are left to the end.
+
+    `fractions` (N,) are the crystal fractions of the panels (`strain.inclusions`), none where all are 1; `missing_nm` (C,)
+    is the crystal that the columns miss by them.
+    """
     depth, count = beta.shape
     state = np.zeros((4, count), np.float32)
     state[0] = _ONE
@@ -394,7 +427,10 @@ def _integrate(beta, cut, entries, panels, crossed, columns, top, layer_nm, beam
     for e in range(len(entries)):
         for n in range(entries[e, 2], entries[e, 2] + entries[e, 3]):
             panel_s[n] = s[entries[e, 1]]
-    _panel_matrices(panels, panel_s, beam, matrices)
+    if len(fractions) > 0:
+        _panel_matrices_of_fractions(panels, panel_s, fractions, beam, matrices)
+    else:
+        _panel_matrices(panels, panel_s, beam, matrices)
     step = np.empty(count, np.float32)
     entry = 0
     for k in range(1, depth - 1):
@@ -412,7 +448,7 @@ def _integrate(beta, cut, entries, panels, crossed, columns, top, layer_nm, beam
             _pass_panels(entries[order[i]], matrices, crossed, fault_phase, state)
         entry = end
     for c in range(count):
-        thickness = max(columns[c, 2] - columns[c, 3], 0.0)
+        thickness = max(columns[c, 2] - columns[c, 3], 0.0) - missing_nm[c]
         absorbed = math.exp(-2 * math.pi * thickness * beam[2])
         a, b, d, e = float(state[0, c]), float(state[1, c]), float(state[2, c]), float(state[3, c])
         intensity[c, 0] = absorbed * (a * a + b * b)
@@ -467,6 +503,20 @@ def _panel_matrices(panels, panel_s, beam, matrices):
         m0, m1, m2, m3, m4, m5, m6, m7 = step_matrix(turn, eps, step, q_re, q_im, step_sq * x_re_0, step_sq * x_im)
         matrices[0, n], matrices[1, n], matrices[2, n], matrices[3, n] = m0, m1, m2, m3
         matrices[4, n], matrices[5, n], matrices[6, n], matrices[7, n] = m4, m5, m6, m7
+
+
+@numba.njit(cache=True, error_model="numpy", fastmath={"contract"})
+def _panel_matrices_of_fractions(panels, panel_s, fractions, beam, matrices):
+    """As `_panel_matrices`, the complex coupling multiplied by each panel's crystal fraction."""
+    half, offset, pi = np.float32(0.5), np.float32(GAUSS_OFFSET), np.float32(math.pi)
+    for n in range(len(panels)):
+        q_re, q_im = np.float32(beam[0]) * fractions[n], np.float32(beam[1]) * fractions[n]
+        step = pi * panels[n, 0]
+        turn = panel_s[n] + half * (panels[n, 1] + panels[n, 2])
+        eps = offset * step * (panels[n, 2] - panels[n, 1])
+        step_sq = step * step
+        x_re_0, x_im = q_re * q_re - q_im * q_im, 2 * q_re * q_im
+        matrices[:, n] = step_matrix(turn, eps, step, q_re, q_im, step_sq * x_re_0, step_sq * x_im)
 
 
 @numba.njit(cache=True, error_model="numpy")
