@@ -115,7 +115,8 @@ def plate_fields(scene: Scene, specimen: Specimen) -> tuple[PlateField, ...] | N
     None where the surfaces are not relaxed or there is no line. The faces are those without relief and openings: a step
     of a few nm does not bend the foil, and near a hole or a second grain the correction is that of the foil without it.
     """
-    if not scene.surfaces or not scene.dislocations:
+    lines = segments(scene, specimen)
+    if not scene.surfaces or not len(lines):
         return None
     x_nm, y_nm = (axis[:: max(1, len(axis) // 48)] for axis in column_positions_nm(scene.shape, scene.pixel_nm))
     mesh = np.meshgrid(x_nm, y_nm)
@@ -124,7 +125,6 @@ def plate_fields(scene: Scene, specimen: Specimen) -> tuple[PlateField, ...] | N
     if faces is None:
         return None
     directions = [specimen.g_image_inv_nm] if specimen.beams is None else specimen.beams.directions[0]
-    lines = segments(scene, specimen)
     return tuple(
         plate_correction(lines, g, faces, poisson_ratio=specimen.poisson_ratio, core_nm=scene.core_nm) for g in directions
     )
