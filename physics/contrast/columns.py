@@ -27,8 +27,8 @@ from physics.errors import require
 from physics.frames import column_positions_nm
 from physics.frozen import frozen_array
 from physics.parallel import over_threads
+from physics.strain import anisotropic, isotropic
 from physics.strain.boxes import descend_to_tiles
-from physics.strain.isotropic import DOWN, coefficients
 from physics.strain.segments import Segments
 
 # The polynomials of a slice hold while pi h |S| stays below 1; d(g.u)/dd far from lines adds little to s.
@@ -41,6 +41,8 @@ FIELD_TOLERANCE = 5e-4
 # Largest d(g.u)/dd that layers of many beams are tabulated for, in units of that of one screw at their distance;
 # stronger fields take five times as long.
 FIELD_MARGIN = 1.25
+# The law by which a box's error falls was measured on isotropic fields; sharper ones err more at the same distance.
+ANISOTROPIC_SHARE = 0.5
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -84,6 +86,7 @@ def column_image(
     fault_z_nm: ArrayLike | None = None,
     fault_phase_rad: ArrayLike | None = None,
     field_tolerance: float = FIELD_TOLERANCE,
+    stiffness_image_GPa: ArrayLike | None = None,
     beams: BeamSet | None = None,
     spread: Spread | None = None,
     every_beam: bool = False,
@@ -96,6 +99,8 @@ def column_image(
 
     `fault_z_nm` (F, Y, X) is nan where a fault misses a column; crossing fault f downward multiplies phi_g by
     exp(i fault_phase_rad[f]). `field_tolerance`, in 1/xi_g, bounds what interpolating a far segment's field costs.
+    `stiffness_image_GPa` (6, 6), Voigt in the image frame, makes the crystal anisotropic; `poisson_ratio` is then
+    not used.
     """
     x_nm, y_nm = column_positions_nm(grid.shape, grid.pixel_nm)
     columns = np.empty((*grid.shape, 5))
@@ -106,6 +111,7 @@ def column_image(
     intensity = _tiled(
         segments, g_image_inv_nm, two_beam, columns.reshape(-1, 5), image_tiling(grid.shape), poisson_ratio, core_nm,
         slice_nm, fault_z_nm, fault_phase_rad, field_tolerance, beams, spread,
+        stiffness_image_GPa,
     )  # fmt: skip
     images = np.ascontiguousarray(intensity.astype(np.float32).T).reshape(-1, *grid.shape)
     return images if every_beam else _bright_and_dark(images, beams)
@@ -127,6 +133,7 @@ def column_values(
     fault_z_nm: ArrayLike | None = None,
     fault_phase_rad: ArrayLike | None = None,
     field_tolerance: float = FIELD_TOLERANCE,
+    stiffness_image_GPa: ArrayLike | None = None,
     reference: bool = False,
     beams: BeamSet | None = None,
     spread: Spread | None = None,
@@ -141,13 +148,14 @@ def column_values(
     columns = np.ascontiguousarray(columns, dtype=np.float64).reshape(-1, 5)
     if reference:
         intensity = _direct(
-            segments, g_image_inv_nm, two_beam, columns, poisson_ratio, core_nm, slice_nm, fault_z_nm, fault_phase_rad, beams, spread
-        )
+            segments, g_image_inv_nm, two_beam, columns, poisson_ratio, core_nm, slice_nm, fault_z_nm, fault_phase_rad,
+            beams, spread, stiffness_image_GPa,
+        )  # fmt: skip
     else:
         tiling = scattered_tiling(columns[:, 0], columns[:, 1])
         intensity = _tiled(
             segments, g_image_inv_nm, two_beam, columns, tiling, poisson_ratio, core_nm, slice_nm, fault_z_nm,
-            fault_phase_rad, field_tolerance, beams, spread,
+            fault_phase_rad, field_tolerance, beams, spread, stiffness_image_GPa,
         )  # fmt: skip
     return np.ascontiguousarray(intensity.T) if every_beam else _bright_and_dark(intensity.T, beams)
 
@@ -191,13 +199,14 @@ def _points(
 def _direct(
     segments: Segments, g_image_inv_nm: ArrayLike, two_beam: TwoBeam, columns: np.ndarray, poisson_ratio: float,
     core_nm: float, slice_nm: float, fault_z_nm: ArrayLike | None, fault_phase_rad: ArrayLike | None,
-    beams: BeamSet | None, spread: Spread | None,
+    beams: BeamSet | None, spread: Spread | None, stiffness_image_GPa: ArrayLike | None,
 ) -> np.ndarray:  # fmt: skip
     require(slice_nm > 0, "slice_nm", "be > 0", slice_nm)
+    elastic = (poisson_ratio, core_nm, stiffness_image_GPa)
     fault_z, fault_phase = _fault_arrays(fault_z_nm, fault_phase_rad, len(columns), beams)
     offsets, weights = _points(spread, g_image_inv_nm, beams, float((columns[:, 2] - columns[:, 3]).max(initial=0)))
     if beams is None:
-        rows = coefficients(segments, g_image_inv_nm, DOWN, poisson_ratio, core_nm)
+        rows = _rows(segments, g_image_inv_nm, *elastic, exact=True)
         intensity, total = np.empty((len(columns), 2)), np.zeros((len(columns), 2))
         for offset, weight in zip(offsets[:, 1], weights):
             over_threads(
@@ -206,7 +215,7 @@ def _direct(
             )  # fmt: skip
             total += weight * intensity
         return total
-    rows = np.array([coefficients(segments, g, DOWN, poisson_ratio, core_nm) for g in beams.directions[0]])
+    rows = np.array([_rows(segments, g, *elastic, exact=True) for g in beams.directions[0]])
     columns = _deviations(columns, beams)
     matrices = np.array([beams.matrix_inv_nm(0.0, offset) for offset in offsets])
     intensity = np.empty((len(columns), len(beams)))
@@ -233,11 +242,13 @@ def _tiled(
     segments: Segments, g_image_inv_nm: ArrayLike, two_beam: TwoBeam, columns: np.ndarray, tiling: Tiling,
     poisson_ratio: float, core_nm: float, slice_nm: float, fault_z_nm: ArrayLike | None,
     fault_phase_rad: ArrayLike | None, field_tolerance: float, beams: BeamSet | None, spread: Spread | None,
+    stiffness_image_GPa: ArrayLike | None,
 ) -> np.ndarray:  # fmt: skip
     require(slice_nm > 0, "slice_nm", "be > 0", slice_nm)
     require(field_tolerance > 0, "field_tolerance", "be > 0", field_tolerance)
     directions = np.reshape(g_image_inv_nm, (1, 3)) if beams is None else beams.directions[0]
-    rows = coefficients(segments, directions[0], DOWN, poisson_ratio, core_nm)
+    elastic = (poisson_ratio, core_nm, stiffness_image_GPa)
+    rows = _rows(segments, directions[0], *elastic, exact=False)
     fault_z, fault_phase = _fault_arrays(fault_z_nm, fault_phase_rad, len(columns), beams)
     intensity = np.zeros((len(columns), 2 if beams is None else len(beams)))
     intensity[:, 0 if beams is None else beams.origin] = 1.0
@@ -267,9 +278,11 @@ def _tiled(
         # A beam feels the error of the field as many times as it is a multiple of the direction.
         tolerance = field_tolerance * np.abs(beams.coupling_inv_nm).max() / np.abs(beams.directions[1]).max()
         table = _table(beams, columns[filled, 4], layer_nm, strength, fault_phase, offsets, weights)
+    if stiffness_image_GPa is not None:
+        tolerance *= ANISOTROPIC_SHARE
     values, near, near_count = descend_to_tiles(rows, boxes, tiling.cells, strength, tolerance)
     if beams is not None:
-        further = [coefficients(segments, g, DOWN, poisson_ratio, core_nm) for g in directions[1:]]
+        further = [_rows(segments, g, *elastic, exact=False) for g in directions[1:]]
         node_values = [descend_to_tiles(r, boxes, tiling.cells, strength, tolerance)[0] for r in further]
         many = (
                 table, np.array(further).reshape(len(further), *rows.shape),
@@ -283,6 +296,17 @@ def _tiled(
     )  # fmt: skip
     intensity[tiling.order] = in_order
     return intensity
+
+
+def _rows(
+    segments: Segments, g_image_inv_nm: ArrayLike, poisson_ratio: float, core_nm: float,
+    stiffness_image_GPa: ArrayLike | None, exact: bool,
+) -> np.ndarray:  # fmt: skip
+    if stiffness_image_GPa is None:
+        return isotropic.coefficients(segments, g_image_inv_nm, isotropic.DOWN, poisson_ratio, core_nm)
+    return anisotropic.coefficients(
+        segments, g_image_inv_nm, anisotropic.DOWN, stiffness_image_GPa, core_nm, exact=exact
+    )
 
 
 def _table(

@@ -13,8 +13,9 @@ import numba
 import numpy as np
 
 from physics.contrast.slicing import GAUSS_OFFSET, panel_count, pass_panel
+from physics.strain import anisotropic_kernel
 from physics.strain.boxes import distance_sq
-from physics.strain.isotropic import CORE_SQ, add_row
+from physics.strain.isotropic import CORE_SQ, WIDTH, add_row
 
 # Chebyshev nodes down a column for segments farther from its middle than twice its half-length: the error
 # falls as (2 + sqrt 3)^-16 = 7e-10 of their field.
@@ -23,7 +24,7 @@ FAR_NODES = 16
 
 @numba.njit(cache=True, error_model="numpy", nogil=True)
 def direct_intensities(begin, end, rows, columns, beam, slice_nm, fault_z, fault_phase, intensity):
-    """BF and DF (P, 2) of `columns` [begin, end) (P, 5: x, y, entrance, exit, s), for `isotropic.coefficients`."""
+    """BF and DF (P, 2) of `columns` [begin, end) (P, 5: x, y, entrance, exit, s), for rows of `coefficients`."""
     nodes, weights = chebyshev_nodes()
     for c in range(begin, end):
         intensity[c, 0], intensity[c, 1] = _column(
@@ -82,17 +83,26 @@ def column_field(rows, near, column, z, h, nodes, weights):
     sample_x, sample_y, sample_z, beta = np.full(points, x), np.full(points, y), np.empty(points), np.zeros(points)
     for i in range(len(z)):
         sample_z[2 * i], sample_z[2 * i + 1] = z[i] + GAUSS_OFFSET * h[i], z[i] - GAUSS_OFFSET * h[i]
+    work = np.empty(anisotropic_kernel.WORK if rows.shape[1] > WIDTH else 0)
     any_far = False
     for k in range(len(rows)):
         if near[k]:
-            add_row(rows[k], sample_x, sample_y, sample_z, beta)
+            _add_any(rows[k], sample_x, sample_y, sample_z, beta, work)
         else:
             any_far = True
-            add_row(rows[k], node_x, node_y, node_z, far_at_nodes)
+            _add_any(rows[k], node_x, node_y, node_z, far_at_nodes, work)
     if any_far:
         for i in range(points):
             beta[i] += _barycentric((sample_z[i] - middle) / half, nodes, weights, far_at_nodes)
     return beta
+
+
+@numba.njit(cache=True, error_model="numpy")
+def _add_any(row, x, y, z, total, work):
+    if row.size > WIDTH:
+        anisotropic_kernel.add_row(row, x, y, z, total, work)
+    else:
+        add_row(row, x, y, z, total)
 
 
 @numba.njit(cache=True, error_model="numpy")
