@@ -8,6 +8,7 @@ import platform
 import sys
 from pathlib import Path
 
+import anisotropic
 import field
 import gpu
 import images
@@ -21,7 +22,8 @@ HERE = Path(__file__).resolve().parent
 
 
 def main() -> int:
-    rows = [row for script in (field, images, many_beam, surfaces, gpu, labels) for row in script.rows()]
+    scripts = (field, images, anisotropic, many_beam, surfaces, gpu, labels)
+    rows = [row for script in scripts for row in script.rows()]
     width = max(len(row.case) for row in rows)
     print(f"{'case':<{width}}  {'wall s':>8}  {'CPU s':>8}  {'allowed':>8}  error")
     for row in rows:

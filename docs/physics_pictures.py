@@ -14,10 +14,10 @@ from physics.beam import BeamCondition, image_from_crystal
 from physics.crystal import Crystal
 from physics.dislocation import Dislocation
 from physics.foil import Foil
+from render.intensity import noise_free_intensity
 from render.picture import draw_micrograph
 from render.sample import under_condition
 from render.scene import Scene
-from render.simulate import noise_free_intensity
 from render.specimen import Specimen
 
 matplotlib.use("Agg")

@@ -43,7 +43,9 @@ class BeamCondition:
     Many beams instead of two: `row` lists multiples of g, such as (-1, 0, 1, 2, 3), or `beams_hkl` any reflections;
     both hold 000. The dark-field image is formed by `dark_field_of`: a multiple of g or indices hkl, None: g.
     `convergence_mrad` is the semi-angle of a cone of illumination, filled evenly, and `energy_spread_eV` the full
-    width at half maximum of the beam's energies; over both the image is averaged (`contrast.spread`).
+    width at half maximum of the beam's energies; over both the image is averaged (`contrast.spread`). `aperture_mrad`,
+    the semi-angle of the objective aperture, lets inelastic and thermal scattering in (`physics.inelastic`); None: only
+    Bragg electrons form the image.
 
     Raises InputError for a voltage <= 0, g = 000, a zero zone axis, g outside the zone, another image mode, or
     xi_g' < xi_0', with which one of the two Bloch waves would grow on its way down.
@@ -64,6 +66,7 @@ class BeamCondition:
     dark_field_of: int | tuple[int, int, int] | None = None
     convergence_mrad: float = 0.0
     energy_spread_eV: float = 0.0
+    aperture_mrad: float | None = None
 
     def __post_init__(self) -> None:
         for name in ("g_hkl", "zone_axis_uvw"):
@@ -99,6 +102,10 @@ class BeamCondition:
             frozen_array([getattr(self, name)], (1,), f"beam.{name}")
             object.__setattr__(self, name, float(getattr(self, name)))
             require(0 <= getattr(self, name) <= most, f"beam.{name}", f"lie in [0, {most}]", getattr(self, name))
+        if self.aperture_mrad is not None:
+            frozen_array([self.aperture_mrad], (1,), "beam.aperture_mrad")
+            object.__setattr__(self, "aperture_mrad", float(self.aperture_mrad))
+            require(0 < self.aperture_mrad <= 100, "beam.aperture_mrad", "lie in (0, 100]", self.aperture_mrad)
         self._check_beams()
 
     def _check_beams(self) -> None:

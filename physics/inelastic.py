@@ -19,7 +19,9 @@ from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
+from numpy.typing import ArrayLike
 
+from physics.contrast.spread import Spread
 from physics.crystal import Crystal
 from physics.electron import REST_ENERGY_KEV, wavelength_nm
 from physics.errors import require
@@ -40,6 +42,31 @@ class Turns:
 
     angle_mrad: np.ndarray
     weight: np.ndarray
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class InelasticSpread:
+    """Directions of inelastically scattered electrons on top of those of the illumination, as `contrast.spread.Spread`."""
+
+    illumination: Spread | None
+    voltage_kV: float
+    turns: Turns
+
+    def points(self, g_image_inv_nm: ArrayLike, thickness_nm: float) -> tuple[np.ndarray, np.ndarray]:
+        """Offsets (Q, N) of the excitation errors of beams g (N, 3), and weights (Q,).
+
+        Electrons turn along the longest g, of which the others of a systematic row are fractions.
+        """
+        g = np.asarray(g_image_inv_nm, dtype=np.float64).reshape(-1, 3)
+        wave_number = 1 / wavelength_nm(self.voltage_kV)
+        longest = g[np.argmax(np.linalg.norm(g[:, :2], axis=1)), :2]
+        along = g[:, :2] @ longest / max(float(np.linalg.norm(longest)), 1e-300)
+        scattered = np.linalg.norm(g + [0.0, 0.0, -wave_number], axis=1)
+        offsets = -1e-3 * np.multiply.outer(self.turns.angle_mrad, wave_number * along / scattered)
+        if self.illumination is None:
+            return offsets, self.turns.weight
+        base, weights = self.illumination.points(g, thickness_nm)
+        return (offsets[:, None] + base[None]).reshape(-1, len(g)), np.outer(self.turns.weight, weights).ravel()
 
 
 def density_g_per_cm3(crystal: Crystal) -> float:

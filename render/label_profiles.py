@@ -91,7 +91,8 @@ def _by_columns(
             values = column_values(
                 segments(scene, specimen, some), specimen.g_image_inv_nm, specimen.two_beam, x_nm.ravel(), y_nm.ravel(),
                 entrance_nm.ravel(), exit_nm.ravel(), s_inv_nm.ravel(),
-                poisson_ratio=specimen.poisson_ratio, core_nm=scene.core_nm, slice_nm=PROBE_SLICE_NM,
+                poisson_ratio=specimen.poisson_ratio, stiffness_image_GPa=specimen.stiffness_image_GPa, core_nm=scene.core_nm,
+                slice_nm=PROBE_SLICE_NM,
                 fault_z_nm=None if heights is None else heights.reshape(len(heights), -1), fault_phase_rad=phases,
                 beams=specimen.beams, spread=specimen.spread,
             )[chosen]  # fmt: skip

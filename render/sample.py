@@ -153,7 +153,7 @@ def _scene(
         crystal=crystal, foil=foil, beam=beam, dislocations=found.lines, faults=found.faults,
         particles=found.particles, deposits=deposits, detector=detector, shape=config.shape, pixel_nm=specimen.pixel_nm,
         visible_contrast=config.visible_contrast, slice_nm=config.slice_nm, core_nm=config.core_nm,
-        surfaces=config.surfaces, foil_renderer=config.foil_renderer,
+        surfaces=config.surfaces, elasticity=config.elasticity, foil_renderer=config.foil_renderer,
     )  # fmt: skip
 
 

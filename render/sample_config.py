@@ -25,6 +25,7 @@ from render.draw import Distribution, Fixed, parse
 from render.surroundings_config import CLEAN, SurroundingsConfig
 
 Draw = Distribution
+ELASTICITIES = ("isotropic", "anisotropic")
 # Keys of the same file that say how much to render and where to, not what.
 BULK_KEYS = ("out", "n", "seed", "workers", "scheduler", "shard", "keep_intensity", "device")
 
@@ -306,6 +307,7 @@ class BeamConfig:
     beams_hkl: Draw = _draw(None)
     dark_field_of: Draw = _draw(None)
     convergence_mrad: Draw = _draw(0.0)
+    aperture_mrad: Draw = _draw(None)
     energy_spread_eV: Draw = _draw(0.0)
     series: tuple[Any, ...] = ()
 
@@ -322,7 +324,7 @@ class BeamConfig:
         for name in ("voltage_kV", "s_xi", "image_rotation_deg", "convergence_mrad", "energy_spread_eV"):
             for value in getattr(self, name).values():
                 require(_is_number(value), f"beam.{name}", "be a number", value)
-        for name in ("s_inv_nm", "n", "xi_g_nm", "xi_0_prime_over_xi_g", "xi_g_prime_over_xi_g"):
+        for name in ("s_inv_nm", "n", "xi_g_nm", "aperture_mrad", "xi_0_prime_over_xi_g", "xi_g_prime_over_xi_g"):
             for value in getattr(self, name).values():
                 require(value is None or _is_number(value), f"beam.{name}", "be a number or null", value)
         for value in self.image.values():
@@ -364,6 +366,7 @@ class SampleConfig:
     slice_nm: float = 1.0
     core_nm: float = 0.5
     surfaces: bool = True
+    elasticity: str = "isotropic"
     foil_renderer: str = "numpy"
 
     def __post_init__(self) -> None:
@@ -379,6 +382,7 @@ class SampleConfig:
             value = getattr(self, name)
             require(_is_number(value) and value > 0, name, "be > 0", value)
         require(isinstance(self.surfaces, bool), "surfaces", "be true or false", self.surfaces)
+        require(self.elasticity in ELASTICITIES, "elasticity", f"be one of {', '.join(ELASTICITIES)}", self.elasticity)
         if not isinstance(self.scene, FileScene):
             for material in self.material.values():
                 self._check_material(material)

@@ -30,6 +30,7 @@ from render.detector import Detector
 from render.scene_rules import check_consistency
 
 SCENE_VERSION = 1
+ELASTICITIES = ("isotropic", "anisotropic")
 # Nouns inside nouns, as JSON writes them; a one-element list stands for any number.
 PARTS: dict[type, dict[str, Any]] = {
     Foil: {"relief": Relief, "openings": [Opening], "boundary": GrainBoundary},
@@ -46,7 +47,8 @@ class Scene:
     `shape` (Y, X) pixels of `pixel_nm`. `visible_contrast` is the |contrast| from which a label is visible.
     `slice_nm` is the integration step down the foil before refinement near lines; `core_nm` the radius a of
     the non-singular core (Cai et al. 2006). `surfaces` relaxes the faces of the foil (`physics.strain.plate`); off, the
-    lines run on through them as in an endless crystal. `foil_renderer` is what makes the foil's height maps: "numpy", or
+    lines run on through them as in an endless crystal. `elasticity` "isotropic" takes the Voigt-Reuss-Hill average,
+    "anisotropic" the crystal's own stiffness. `foil_renderer` is what makes the foil's height maps: "numpy", or
     "bpy X.Y.Z" with the version that must be present to reproduce the bytes.
 
     Raises InputError where the parts contradict each other (see `render.scene_rules`).
@@ -66,6 +68,7 @@ class Scene:
     slice_nm: float = 1.0
     core_nm: float = 0.5
     surfaces: bool = True
+    elasticity: str = "isotropic"
     foil_renderer: str = "numpy"
 
     def __post_init__(self) -> None:
@@ -84,6 +87,7 @@ class Scene:
         for name in ("slice_nm", "core_nm"):
             require(getattr(self, name) >= 0.01, name, "be >= 0.01", getattr(self, name))
         require(isinstance(self.surfaces, bool), "surfaces", "be true or false", self.surfaces)
+        require(self.elasticity in ELASTICITIES, "elasticity", f"be one of {', '.join(ELASTICITIES)}", self.elasticity)
         require(isinstance(self.foil_renderer, str), "foil_renderer", "be text", self.foil_renderer)
         known = self.foil_renderer == "numpy" or self.foil_renderer.startswith("bpy ")
         require(known, "foil_renderer", 'be "numpy" or "bpy VERSION"', self.foil_renderer)
@@ -112,6 +116,7 @@ class Scene:
                 "slice_nm": self.slice_nm,
                 "core_nm": self.core_nm,
                 "surfaces": self.surfaces,
+                "elasticity": self.elasticity,
                 "foil_renderer": self.foil_renderer,
             },
             indent=indent,

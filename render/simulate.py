@@ -6,18 +6,16 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from physics.contrast.columns import column_image
-from physics.particle import DISCS
 from render.burn_in import text_distractors
 from render.detector import Detector, expose
 from render.distractors import distractors
 from render.illumination import edge_curves_px
+from render.intensity import noise_free_intensity
 from render.labels import label_lines
 from render.micrograph import Distractor, Micrograph
 from render.optics import blurred_lines
 from render.scene import Scene
-from render.specimen import Specimen, column_grid, fault_sheets, plate_fields, segments
-from render.surroundings import passed_share
+from render.specimen import Specimen
 
 
 def simulate(scene: Scene) -> Micrograph:
@@ -61,16 +59,3 @@ def camera_distractors(detector: Detector, shape: tuple[int, int]) -> tuple[Dist
     edges = [edge for edge in (detector.condenser_edge, detector.objective_edge) if edge is not None]
     curves = [curve for edge in edges for curve in edge_curves_px(edge, shape)]
     return (*(Distractor(kind="edge", points_px=curve) for curve in curves), *text_distractors(detector.burn_in, shape))
-
-
-def noise_free_intensity(scene: Scene, specimen: Specimen) -> np.ndarray:
-    """Bright- or dark-field intensity (Y, X) float32, incident beam = 1."""
-    fault_z_nm, fault_phase_rad = fault_sheets(scene, specimen)
-    bright, dark = column_image(
-        segments(scene, specimen), specimen.g_image_inv_nm, specimen.two_beam, column_grid(scene, specimen),
-        poisson_ratio=specimen.poisson_ratio, core_nm=scene.core_nm, slice_nm=scene.slice_nm,
-        fault_z_nm=fault_z_nm, fault_phase_rad=fault_phase_rad, particles=[p for p in scene.particles if p.kind not in DISCS],
-        beams=specimen.beams, spread=specimen.spread, plate=plate_fields(scene, specimen),
-    )  # fmt: skip
-    intensity = bright if scene.beam.image == "bf" else dark
-    return np.asarray(intensity * passed_share(scene, specimen.foil), dtype=np.float32)

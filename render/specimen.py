@@ -23,6 +23,7 @@ from physics.frames import column_positions_nm, field_nm
 from physics.particle_discs import disc_lines
 from physics.polygon import polygon_covers
 from physics.strain.foil_frame import FoilFaces
+from physics.strain.green import rotated_stiffness
 from physics.strain.plate import PlateField, plate_correction
 from physics.strain.segments import Segments, segments_of
 from render.foil import FoilMaps, FoilShape, scene_foil_maps
@@ -45,18 +46,20 @@ class Specimen:
     foil: FoilMaps
     foil_shape: FoilShape
     poisson_ratio: float
+    stiffness_image_GPa: np.ndarray | None
 
     @property
     def two_beam_isotropic(self) -> bool:
         """Whether the image is that of two beams and one plane wave in an isotropic crystal, for which labels have a
         compiled route."""
-        return self.beams is None and self.spread is None
+        return self.beams is None and self.spread is None and self.stiffness_image_GPa is None
 
     @classmethod
     def of(cls, scene: Scene) -> Specimen:
+        rotation = image_from_crystal(scene.crystal, scene.beam)
         xi_0_prime_nm, xi_g_prime_nm = beam_absorption_nm(scene.crystal, scene.beam)
         return cls(
-            image_from_crystal=image_from_crystal(scene.crystal, scene.beam),
+            image_from_crystal=rotation,
             g_image_inv_nm=g_image_inv_nm(scene.crystal, scene.beam),
             two_beam=TwoBeam(
                 xi_g_nm=xi_g_nm(scene.crystal, scene.beam),
@@ -68,6 +71,7 @@ class Specimen:
             foil=scene_foil_maps(scene),
             foil_shape=FoilShape(foil=scene.foil, normal_image=foil_normal_image(scene.crystal, scene.beam, scene.foil)),
             poisson_ratio=scene.crystal.poisson_ratio,
+            stiffness_image_GPa=None if scene.elasticity == "isotropic" else rotated_stiffness(scene.crystal.stiffness_GPa, rotation),
         )
 
     def perfect_columns(self, s_inv_nm: np.ndarray, thickness_nm: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

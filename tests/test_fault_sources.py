@@ -17,10 +17,10 @@ from physics.junction import open_ends
 from physics.junction_sources import dissociated_junction, intersection, junction, lomer_cottrell
 from physics.sources import GlidePlane
 from physics.strain.segments import Segments
+from render.intensity import noise_free_intensity
 from render.sample import under_condition
 from render.scene import Scene
 from render.scene_rules import plane_normal_image
-from render.simulate import noise_free_intensity
 from render.specimen import Specimen, fault_sheets, segments
 
 CU, MG = Crystal.from_material("cu"), Crystal.from_material("mg")

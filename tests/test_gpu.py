@@ -299,8 +299,8 @@ def scene(**changes):
 
 
 def test_scenes_on_a_device_have_the_intensities_of_the_cpu():
+    from render.intensity import noise_free_intensity
     from render.on_device import device_intensities
-    from render.simulate import noise_free_intensity
     from render.specimen import Specimen
 
     one = scene()

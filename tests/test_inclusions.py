@@ -19,9 +19,9 @@ from physics.particle import Particle
 from physics.particle_discs import disc_lines
 from physics.strain.segments import Segments
 from render.distractors import distractors
+from render.intensity import noise_free_intensity
 from render.scene import Scene
 from render.scene_rules import plane_normal_image
-from render.simulate import noise_free_intensity
 from render.specimen import Specimen, fault_sheets, segments
 
 ELASTIC = {"poisson_ratio": 0.33, "core_nm": 0.5}

@@ -3,9 +3,12 @@
 import numpy as np
 import pytest
 
+from physics.beam import BeamCondition
 from physics.contrast.two_beam import TwoBeam, perfect_crystal
 from physics.crystal import Crystal
+from physics.dislocation import Dislocation
 from physics.errors import InputError
+from physics.foil import Foil
 from physics.inelastic import (
     density_g_per_cm3,
     inelastic_mean_free_path_nm,
@@ -13,6 +16,9 @@ from physics.inelastic import (
     inelastic_turns,
     thermal_diffuse_share,
 )
+from render.intensity import noise_free_intensity
+from render.scene import Scene
+from render.specimen import Specimen
 
 
 @pytest.mark.parametrize(
@@ -78,3 +84,44 @@ def test_thermal_diffuse_share_is_a_share_of_all_directions() -> None:
     at_beam, at_g = (thermal_diffuse_share(crystal, 200, 5, offset) for offset in (0.0, 4.28))
     # Thermal scattering is weak forward, 1 - exp(-2 B s^2): more of it surrounds a diffracted beam's aperture.
     assert 0 < at_beam < at_g < 0.05
+
+
+def two_beam_scene(**beam) -> Scene:
+    condition = BeamCondition(g_hkl=(2, 0, 0), zone_axis_uvw=(0, 0, 1), **beam)
+    return Scene(crystal=Crystal.from_material("al"), foil=Foil(thickness_nm=150.0), beam=condition, shape=(8, 8), pixel_nm=1.0)
+
+
+def test_a_perfect_foils_image_is_that_of_elastic_inelastic_and_diffuse_electrons() -> None:
+    """Put together here from closed forms: the column code and the mixture must agree with it."""
+    scene = two_beam_scene(s_inv_nm=0.004, aperture_mrad=6.0)
+    specimen = Specimen.of(scene)
+    crystal, t = scene.crystal, 150.0
+    turns, share = inelastic_turns(crystal, 200, 6.0, t), float(inelastic_share(crystal, 200, 6.0, t))
+    g = float(np.linalg.norm(specimen.g_image_inv_nm[:2]))  # |K| / |K + g| is 1 to 1e-4
+    elastic = np.array(perfect_crystal(specimen.two_beam, 0.004, t))
+    turned = sum(w * np.array(perfect_crystal(specimen.two_beam, 0.004 + 1e-3 * a * g, t)) for a, w in zip(turns.angle_mrad, turns.weight))
+    every = (1 - share) * elastic + share * turned
+    g_length = float(np.linalg.norm(specimen.g_image_inv_nm))
+    diffuse = np.mean([thermal_diffuse_share(crystal, 200, 6.0, d) for d in (0, g_length)]) * (1 - every.sum())
+    np.testing.assert_allclose(noise_free_intensity(scene, specimen), every[0] + diffuse, rtol=1e-4)
+
+
+def test_without_an_aperture_only_bragg_electrons_form_the_image() -> None:
+    scene = two_beam_scene(s_inv_nm=0.004)
+    specimen = Specimen.of(scene)
+    np.testing.assert_allclose(noise_free_intensity(scene, specimen), perfect_crystal(specimen.two_beam, 0.004, 150.0)[0], rtol=1e-5)
+    again = Scene.from_json(two_beam_scene(aperture_mrad=5.0).to_json())
+    assert again.beam.aperture_mrad == 5.0
+    with pytest.raises(InputError, match=r"beam.aperture_mrad must lie in \(0, 100\], got 0"):
+        two_beam_scene(aperture_mrad=0.0)
+
+
+def test_inelastic_scattering_weakens_the_contrast_of_a_line() -> None:
+    line = Dislocation(burgers_uvw=(0.5, 0.5, 0), points_nm=[[-40, -40, 0], [40, 40, 0]])
+    contrast = []
+    for aperture in (None, 8.0):
+        scene = two_beam_scene(aperture_mrad=aperture, convergence_mrad=0.0 if aperture is None else 2.0)
+        scene = scene.replace(dislocations=(line,), shape=(48, 48), surfaces=False)
+        image = noise_free_intensity(scene, Specimen.of(scene))
+        contrast.append(float(np.ptp(image) / np.median(image)))
+    assert contrast[1] < 0.95 * contrast[0]

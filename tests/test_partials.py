@@ -15,9 +15,9 @@ from physics.foil import Foil
 from physics.partials import dissociates, fault_shifts, frank_shift, shockley_partials
 from physics.slip import slip_systems
 from physics.sources import GlidePlane, LineShape, bow_out, glide_loop
+from render.intensity import noise_free_intensity
 from render.scene import Scene
 from render.scene_rules import plane_normal_image
-from render.simulate import noise_free_intensity
 from render.specimen import Specimen
 
 CU, MG, SI = (Crystal.from_material(name) for name in ("cu", "mg", "si"))

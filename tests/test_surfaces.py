@@ -19,8 +19,8 @@ from physics.strain.plate_field import add_plate_points
 from physics.strain.segments import Segments
 from physics.strain.sheet import sheet_tractions
 from physics.strain.traction import isotropic_stiffness, traction_rows, tractions
+from render.intensity import noise_free_intensity
 from render.scene import Scene
-from render.simulate import noise_free_intensity
 from render.specimen import Specimen, column_grid, segments
 
 NU, CORE_NM = 0.33, 0.5

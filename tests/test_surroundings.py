@@ -14,8 +14,9 @@ from physics.frames import column_positions_nm
 from physics.opening import Opening
 from physics.relief import Relief
 from render.foil import foil_maps
+from render.intensity import noise_free_intensity
 from render.scene import Scene
-from render.simulate import noise_free_intensity, simulate
+from render.simulate import simulate
 from render.specimen import Specimen
 
 AL = Crystal.from_material("al")

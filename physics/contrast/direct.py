@@ -13,9 +13,9 @@ import numba
 import numpy as np
 
 from physics.contrast.slicing import GAUSS_OFFSET, panel_count, pass_panel
-from physics.strain import inclusions
+from physics.strain import anisotropic_kernel, inclusions
 from physics.strain.boxes import distance_sq
-from physics.strain.isotropic import CORE_SQ, add_row
+from physics.strain.isotropic import CORE_SQ, WIDTH, add_row
 from physics.strain.plate_field import add_plate_points
 
 # Chebyshev nodes down a column for segments farther from its middle than twice its half-length: the error
@@ -25,7 +25,7 @@ FAR_NODES = 16
 
 @numba.njit(cache=True, error_model="numpy", nogil=True)
 def direct_intensities(begin, end, rows, columns, beam, slice_nm, fault_z, fault_phase, spheres, g, plate, intensity):
-    """BF and DF (P, 2) of `columns` [begin, end) (P, 5: x, y, entrance, exit, s), for `isotropic.coefficients`."""
+    """BF and DF (P, 2) of `columns` [begin, end) (P, 5: x, y, entrance, exit, s), for rows of `coefficients`."""
     nodes, weights = chebyshev_nodes()
     # A sphere's boundary cuts a column as a fault without a phase does.
     phases = np.zeros(len(fault_phase) + 2 * len(spheres))
@@ -101,18 +101,27 @@ def column_field(rows, near, column, z, h, nodes, weights, plate):
     sample_x, sample_y, sample_z, beta = np.full(points, x), np.full(points, y), np.empty(points), np.zeros(points)
     for i in range(len(z)):
         sample_z[2 * i], sample_z[2 * i + 1] = z[i] + GAUSS_OFFSET * h[i], z[i] - GAUSS_OFFSET * h[i]
+    work = np.empty(anisotropic_kernel.WORK if rows.shape[1] > WIDTH else 0)
     any_far = False
     for k in range(len(rows)):
         if near[k]:
-            add_row(rows[k], sample_x, sample_y, sample_z, beta)
+            _add_any(rows[k], sample_x, sample_y, sample_z, beta, work)
         else:
             any_far = True
-            add_row(rows[k], node_x, node_y, node_z, far_at_nodes)
+            _add_any(rows[k], node_x, node_y, node_z, far_at_nodes, work)
     if any_far:
         for i in range(points):
             beta[i] += _barycentric((sample_z[i] - middle) / half, nodes, weights, far_at_nodes)
     add_plate_points(plate, column, sample_z, beta)
     return beta
+
+
+@numba.njit(cache=True, error_model="numpy")
+def _add_any(row, x, y, z, total, work):
+    if row.size > WIDTH:
+        anisotropic_kernel.add_row(row, x, y, z, total, work)
+    else:
+        add_row(row, x, y, z, total)
 
 
 @numba.njit(cache=True, error_model="numpy")

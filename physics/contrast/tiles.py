@@ -24,9 +24,8 @@ from physics.strain.boxes import (
     MINIMUM_HALF_NM,
     NODE_COUNT,
     ORDER,
-    PACKED,
     add_plane,
-    add_points,
+    add_segment,
     column_polynomials,
     far_distance_nm,
     hand_down,
@@ -34,15 +33,20 @@ from physics.strain.boxes import (
     node_positions,
     pack,
     packed_distance_sq,
+    work_space,
 )  # fmt: skip
+from physics.strain.isotropic import WIDTH
 from physics.strain.plate_field import add_plate_field
 
 # A box whose near segments times its voxels fall below LEAF_WORK is not divided further, nor one of fewer
 # columns and layers than these: shorter loops cost more than the segments they spare.
 LEAF_WORK = 16384
+LEAF_WORK_ANISOTROPIC = LEAF_WORK // 8
 LEAF_COLUMNS = 64
 LEAF_LAYERS = 8
 DEEPEST = 24
+# Voxels that anisotropic segments are added to together.
+VOXELS = 1024
 # Farther from a line than this many layer thicknesses, a layer's neighbours tell enough of its inside.
 SMOOTH_LAYERS = 5.0
 
@@ -90,7 +94,7 @@ def _tile(
     inclusions.chords(near_spheres[:close], own, own_fault_z[sheets:])
     # Upper face of layer K = 0, which lies above the foil.
     top = top_nm - (layers[i, 0] - 1) * layer_nm - box[2]
-    packed = np.empty((near_count[i], PACKED), np.float32)
+    packed = np.empty((near_count[i], rows.shape[1]), np.float32)
     for k in range(near_count[i]):
         pack(rows[near[i, k]], box[0], box[1], box[2], packed[k])
     cut = _cut_layers(own, layers[i, 1] - layers[i, 0] + 2, top, layer_nm, own_fault_z)
@@ -190,6 +194,9 @@ def _tile_field(packed, all_rows, columns, cut, top, layer_nm, tile_box, root_va
     nearest_sq = np.empty(count, np.float32)
     powers = np.empty((ORDER, count), np.float32)
     close = np.empty(len(packed), np.int32)
+    anisotropic = packed.shape[1] > WIDTH
+    leaf_work = LEAF_WORK_ANISOTROPIC if anisotropic else LEAF_WORK
+    room = work_space(packed.shape[1])
     while height > 0:
         height -= 1
         level, c0, c1, k0, k1 = stack[height]
@@ -219,14 +226,14 @@ def _tile_field(packed, all_rows, columns, cut, top, layer_nm, tile_box, root_va
                 if not made:
                     node_positions(box, nodes)
                     made = True
-                add_points(packed[k], nodes[0], nodes[1], nodes[2], values[level])
+                add_segment(packed[k], nodes[0], nodes[1], nodes[2], values[level], room)
             near_count[level] = left
         width_xy, width_z = 2 * max(box[3], box[4]), 2 * box[5]
         split_columns, split_layers = c1 - c0 > LEAF_COLUMNS, k1 - k0 > LEAF_LAYERS
         if split_columns and split_layers:
             split_columns, split_layers = width_z < 1.4 * width_xy, width_xy < 1.4 * width_z
         work = near_count[level] * (c1 - c0) * (k1 - k0)
-        if work > LEAF_WORK and level + 1 < DEEPEST and (split_columns or split_layers):
+        if work > leaf_work and level + 1 < DEEPEST and (split_columns or split_layers):
             parts_c, parts_k = 4 if split_columns else 1, 2 if split_layers else 1
             for a in range(parts_c):
                 for b in range(parts_k):
@@ -253,7 +260,7 @@ def _tile_field(packed, all_rows, columns, cut, top, layer_nm, tile_box, root_va
             if all_rows > 0:
                 total = beta[k, c0:c1]
                 _horner(far, np.float32((z - box[2]) / box[5]), total)
-                for j in range(near_count[level]):
+                for j in range(0 if anisotropic else near_count[level]):
                     add_plane(packed[near[level, j]], x[c0:c1], y[c0:c1], np.float32(z), total)
             if k == 0 or k == depth - 1 or not (cut[k] or close_count):
                 continue
@@ -283,10 +290,14 @@ def _tile_field(packed, all_rows, columns, cut, top, layer_nm, tile_box, root_va
                 entries[entry_count, 2], entries[entry_count, 3] = panel_total, made_panels
                 entry_count += 1
                 panel_total += made_panels
+        if anisotropic and near_count[level] > 0:
+            _add_voxels(
+                packed, near[level, : near_count[level]], x[c0:c1], y[c0:c1], top, layer_nm, k0, beta[k0:k1, c0:c1], room
+            )
         if panel_total > leaf_first:
             _panel_field(
                 packed, near[level, : near_count[level]], far, c0, box, x, y, entries[leaf_entries:entry_count],
-                leaf_first, heights, panels, panel_total, all_rows,
+                leaf_first, heights, panels, panel_total, all_rows, room,
             )  # fmt: skip
     return beta, entries[:entry_count], panels[:panel_total], heights[:panel_total], crossed[:panel_total]
 
@@ -383,7 +394,30 @@ def _cut_into_panels(column, upper, lower, fault_z, distance_sq, core_sq, panels
 
 
 @numba.njit(cache=True, error_model="numpy")
-def _panel_field(packed, near, far, c0, box, x, y, entries, first, heights, panels, last, all_rows):
+def _add_voxels(packed, near, x, y, top, layer_nm, k0, beta, work):
+    """Add anisotropic segments in the middles of the layers from k0 on: `beta` (K, C); several layers at a time."""
+    depth, count = beta.shape
+    together = max(1, min(depth, VOXELS // count))
+    px, py, pz = np.empty(together * count, np.float32), np.empty(together * count, np.float32), np.empty(together * count, np.float32)
+    total = np.empty(together * count, np.float32)
+    for first in range(0, depth, together):
+        planes = min(together, depth - first)
+        for k in range(planes):
+            px[k * count : (k + 1) * count] = x
+            py[k * count : (k + 1) * count] = y
+            pz[k * count : (k + 1) * count] = np.float32(top - (k0 + first + k + 0.5) * layer_nm)
+        sums = total[: planes * count]
+        sums[:] = _ZERO
+        for k in near:
+            add_segment(packed[k], px, py, pz, sums, work)
+        for k in range(planes):
+            here = beta[first + k]
+            for c in range(count):
+                here[c] += sums[k * count + c]
+
+
+@numba.njit(cache=True, error_model="numpy")
+def _panel_field(packed, near, far, c0, box, x, y, entries, first, heights, panels, last, all_rows, work):
     """Fill in the field at the Gauss points of a box's panels."""
     points = 2 * (last - first)
     px, py, pz = np.empty(points, np.float32), np.empty(points, np.float32), np.empty(points, np.float32)
@@ -402,7 +436,7 @@ def _panel_field(packed, near, far, c0, box, x, y, entries, first, heights, pane
                         value = value * at + far[ORDER - 2 - power, c - c0]
                     total[i] = value
     for k in near:
-        add_points(packed[k], px, py, pz, total)
+        add_segment(packed[k], px, py, pz, total, work)
     for n in range(last - first):
         panels[first + n, 1] = total[2 * n]
         panels[first + n, 2] = total[2 * n + 1]

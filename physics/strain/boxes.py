@@ -20,12 +20,13 @@ import numba
 import numpy as np
 
 from physics.parallel import over_threads
-from physics.strain.isotropic import H2, LENGTH, N1, N2, START, T, row_value
+from physics.strain.anisotropic_kernel import WORK, add_packed
+from physics.strain.isotropic import LENGTH, N1, N2, START, WIDTH, T, row_value
 
 ORDER = 5
 NODE_COUNT = ORDER**3
-# A packed row: three affine functions of the position in a box (s, rho1, rho2), then LENGTH onward.
-PACKED = 12 + H2 - LENGTH + 1
+# Length of a packed row of `isotropic`; those of `anisotropic` are longer.
+PACKED = WIDTH
 CHEBYSHEV = np.cos(math.pi * (np.arange(ORDER) + 0.5) / ORDER)
 TOLERANCE_AT_NM = 10.0
 # A box of columns in one line or point still needs sides to place nodes on.
@@ -59,7 +60,11 @@ def packed_distance_sq(p, x, y, z):
 
 @numba.njit(cache=True, error_model="numpy")
 def pack(row, x, y, z, packed):
-    """Write a row as float32 for points given relative to (x, y, z)."""
+    """Write a row as float32 for points given relative to (x, y, z).
+
+    A packed row has three affine functions of the position (s, rho1, rho2) in place of the geometry, then LENGTH
+    onward as it was. Rows of `isotropic` are WIDTH long, those of `anisotropic` longer.
+    """
     dx, dy, dz = x - row[START], y - row[START + 1], z - row[START + 2]
     for block, axis in ((0, T), (4, N1), (8, N2)):
         sign = -1.0 if axis == T else 1.0
@@ -67,13 +72,28 @@ def pack(row, x, y, z, packed):
         packed[block + 1] = sign * row[axis]
         packed[block + 2] = sign * row[axis + 1]
         packed[block + 3] = sign * row[axis + 2]
-    for i in range(PACKED - 12):
-        packed[12 + i] = row[LENGTH + i]
+    for i in range(LENGTH, row.size):
+        packed[i] = row[i]
+
+
+@numba.njit(cache=True, error_model="numpy")
+def work_space(row_length):
+    """Room for `add_segment` on rows of that length."""
+    return np.empty(WORK if row_length > WIDTH else 0, np.float32)
+
+
+@numba.njit(cache=True, error_model="numpy")
+def add_segment(p, x, y, z, total, work):
+    """Add a packed segment's field to `total` (P,) at (x, y, z) relative to the box's centre, all float32."""
+    if p.size > WIDTH:
+        add_packed(p, x, y, z, total, work)
+    else:
+        add_points(p, x, y, z, total)
 
 
 @numba.njit(cache=True, error_model="numpy", fastmath={"contract"})
 def add_points(p, x, y, z, total):
-    """Add a packed segment's field to `total` (P,) at (x, y, z) relative to the box's centre, all float32."""
+    """`add_segment` for an isotropic row."""
     s0, sx, sy, sz = p[0], p[1], p[2], p[3]
     a0, ax, ay, az = p[4], p[5], p[6], p[7]
     b0, bx, by, bz = p[8], p[9], p[10], p[11]
@@ -90,7 +110,7 @@ def add_points(p, x, y, z, total):
 
 @numba.njit(cache=True, error_model="numpy", fastmath={"contract"})
 def add_plane(p, x, y, z, total):
-    """`add_points` for points (x, y) (P,) of one height z."""
+    """`add_points` for points (x, y) (P,) of one height z; isotropic rows only."""
     sx, sy, ax, ay, bx, by = p[1], p[2], p[5], p[6], p[9], p[10]
     s0, a0, b0 = p[0] + p[3] * z, p[4] + p[7] * z, p[8] + p[11] * z
     length, core_sq, e1, e2, na1, na2, p1, p2 = p[12], p[13], p[14], p[15], p[16], p[17], p[18], p[19]
@@ -253,7 +273,8 @@ def _one_box(
     x, y, z = boxes[i, 0], boxes[i, 1], boxes[i, 2]
     own = boxes[i].copy()
     own[0], own[1], own[2] = 0.0, 0.0, 0.0
-    nodes, packed = np.empty((3, NODE_COUNT), np.float32), np.empty(PACKED, np.float32)
+    nodes, packed = np.empty((3, NODE_COUNT), np.float32), np.empty(rows.shape[1], np.float32)
+    work = work_space(rows.shape[1])
     node_positions(own, nodes)
     reach = far_distance_nm(math.sqrt(own[3] ** 2 + own[4] ** 2 + own[5] ** 2), strength, tolerance)
     if parent >= 0:
@@ -266,7 +287,7 @@ def _one_box(
             left += 1
         else:
             pack(rows[k], x, y, z, packed)
-            add_points(packed, nodes[0], nodes[1], nodes[2], values)
+            add_segment(packed, nodes[0], nodes[1], nodes[2], values, work)
     return left
 
 

@@ -1,0 +1,70 @@
+"""The noise-free image of a Scene: Bragg electrons, those scattered inelastically, and the diffuse background.
+
+Axes: (Y, X) image rows and columns.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from physics.contrast.columns import column_image
+from physics.contrast.spread import Spread
+from physics.inelastic import InelasticSpread, inelastic_share, inelastic_turns, thermal_diffuse_share
+from physics.particle import DISCS
+from render.scene import Scene
+from render.specimen import Specimen, column_grid, fault_sheets, plate_fields, segments
+from render.surroundings import passed_share
+
+
+def noise_free_intensity(scene: Scene, specimen: Specimen) -> np.ndarray:
+    """Intensity (Y, X) float32 of the beam that forms the image, incident beam = 1.
+
+    With `beam.aperture_mrad` the electrons of that beam that had an inelastic event form an image of their own, of the
+    directions that they then have, by its share at each column's thickness; and of those that thermal vibrations have
+    thrown out of all beams, the share that passes the aperture is added. The rest of them is lost.
+    """
+    plates = plate_fields(scene, specimen)
+    aperture_mrad = scene.beam.aperture_mrad
+    if aperture_mrad is None:
+        image = _beam_images(scene, specimen, plates, specimen.spread)[_wanted(scene, specimen)]
+        return np.asarray(image * passed_share(scene, specimen.foil), dtype=np.float32)
+    crystal, voltage_kV = scene.crystal, scene.beam.voltage_kV
+    elastic = _beam_images(scene, specimen, plates, specimen.spread)
+    path_nm = specimen.foil.entrance_z_nm - specimen.foil.exit_z_nm
+    mean_nm = float(path_nm[path_nm > 0].mean()) if (path_nm > 0).any() else 1.0
+    turned = InelasticSpread(
+        illumination=specimen.spread, voltage_kV=voltage_kV,
+        turns=inelastic_turns(crystal, voltage_kV, aperture_mrad, mean_nm),
+    )  # fmt: skip
+    inelastic = _beam_images(scene, specimen, plates, turned)
+    share = inelastic_share(crystal, voltage_kV, aperture_mrad, path_nm)
+    every = (1 - share) * elastic + share * inelastic
+    absorbed = np.clip(1 - every.sum(axis=0), 0, 1)
+    # Electrons are thrown out of the beam at the aperture's centre and out of that a whole g away alike.
+    length_inv_nm = float(np.linalg.norm(specimen.g_image_inv_nm))
+    passing = np.mean([thermal_diffuse_share(crystal, voltage_kV, aperture_mrad, d) for d in (0.0, length_inv_nm)])
+    image = every[_wanted(scene, specimen)] + passing * absorbed
+    return np.asarray(image * passed_share(scene, specimen.foil), dtype=np.float32)
+
+
+def _beam_images(
+    scene: Scene, specimen: Specimen, plates: tuple | None, spread: Spread | InelasticSpread | None
+) -> np.ndarray:
+    """Images (N, Y, X) of all beams; 000 and g for two."""
+    fault_z_nm, fault_phase_rad = fault_sheets(scene, specimen)
+    images = column_image(
+        segments(scene, specimen), specimen.g_image_inv_nm, specimen.two_beam, column_grid(scene, specimen),
+        poisson_ratio=specimen.poisson_ratio, stiffness_image_GPa=specimen.stiffness_image_GPa, core_nm=scene.core_nm,
+        slice_nm=scene.slice_nm, fault_z_nm=fault_z_nm, fault_phase_rad=fault_phase_rad,
+        particles=[p for p in scene.particles if p.kind not in DISCS], beams=specimen.beams, spread=spread, plate=plates,
+        every_beam=True,
+    )  # fmt: skip
+    return np.asarray(images)
+
+
+def _wanted(scene: Scene, specimen: Specimen) -> int:
+    """Which of `_beam_images` the objective aperture lets through."""
+    bright = scene.beam.image == "bf"
+    if specimen.beams is None:
+        return 0 if bright else 1
+    return specimen.beams.origin if bright else specimen.beams.dark
