@@ -10,9 +10,11 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 
-from physics.beam import BeamCondition, image_from_crystal
+from physics.beam import BeamCondition, excitation_error_of_ng, image_from_crystal
 from physics.crystal import Crystal
 from physics.dislocation import Dislocation
+from physics.dissociation import dissociated
+from physics.fault import StackingFault
 from physics.foil import Foil
 from render.intensity import noise_free_intensity
 from render.picture import draw_micrograph
@@ -85,7 +87,42 @@ def inclined_line() -> list[tuple[str, Scene]]:
     """An inclined line: zig-zag and dotted contrast near s = 0, with and without relaxed surfaces."""
     line = through_foil(CU, replace(BEAM_200, g_hkl=(2, 0, 0)), (0.5, 0.5, 0.0), (1, 0, 1), 160.0)
     base = scene(CU, BEAM_200, Foil(thickness_nm=160.0), (line,), shape=(128, 256))
-    return [(mode, base.replace(beam=replace(base.beam, image=mode, s_inv_nm=s))) for mode, s in (("bf", 0.0), ("df", 0.0), ("bf", 0.02))]
+    conditions = (("bf", 0.0), ("df", 0.0), ("bf", 0.02))
+    shown = [(mode, base.replace(beam=replace(base.beam, image=mode, s_inv_nm=s))) for mode, s in conditions]
+    return [*shown, *((f"{mode}, surfaces not relaxed", one.replace(surfaces=False)) for mode, one in shown)]
+
+
+def dissociated_line() -> list[tuple[str, Scene]]:
+    """A screw of copper split into partials, level in the foil."""
+    beam = BeamCondition(g_hkl=(2, -2, 0), zone_axis_uvw=(1, 1, 1))
+    found = []
+    for title, condition in (
+        ("bf", replace(beam, s_inv_nm=0.003)),
+        ("df", replace(beam, image="df", s_inv_nm=0.003)),
+        ("weak beam", replace(beam, image="df", row=(-1, 0, 1, 2, 3, 4, 5), s_inv_nm=excitation_error_of_ng(CU, (2, -2, 0), 200.0, 3))),
+    ):
+        rotation = image_from_crystal(CU, condition)
+        direction = rotation @ CU.direction_nm((1, -1, 0))
+        direction = direction / np.linalg.norm(direction)
+        ends = np.array([-400.0, 400.0])[:, None] * direction
+        line = Dislocation(burgers_uvw=(0.5, -0.5, 0.0), points_nm=ends, plane_hkl=(1, 1, 1), glissile=True)
+        lines, faults = dissociated(line, CU, rotation, stacking_fault_mJ_m2=20.0)
+        found.append((title, scene(CU, condition, Foil(thickness_nm=110.0), tuple(lines), faults=tuple(faults), shape=(128, 128), pixel_nm=0.5)))
+    return found
+
+
+def fault_fringes() -> list[tuple[str, Scene]]:
+    """A fault that crosses the whole foil, inclined, with alpha = 120 degrees."""
+    found = []
+    for mode in ("bf", "df"):
+        beam = BeamCondition(g_hkl=(2, 0, 0), zone_axis_uvw=(0, 0, 1), image=mode)
+        normal = image_from_crystal(CU, beam) @ CU.reciprocal_vector_inv_nm((1, 1, 1))
+        x = np.array([-600.0, 600.0, 600.0, -600.0])
+        z = np.array([-120.0, -120.0, 120.0, 120.0])
+        outline = np.stack([x, -(normal[0] * x + normal[2] * z) / normal[1], z], axis=-1)
+        sheet = StackingFault(plane_hkl=(1, 1, 1), shift_uvw=(1 / 6, 1 / 6, -1 / 3), outline_nm=outline)
+        found.append((mode, scene(CU, beam, Foil(thickness_nm=180.0), faults=(sheet,), shape=(256, 256), pixel_nm=1.2)))
+    return found
 
 
 PICTURES: dict[str, Callable[[], list[tuple[str, Scene]]]] = {
@@ -94,6 +131,8 @@ PICTURES: dict[str, Callable[[], list[tuple[str, Scene]]]] = {
     "six_reflections": six_reflections,
     "loop": loop,
     "inclined_line": inclined_line,
+    "dissociated_line": dissociated_line,
+    "fault_fringes": fault_fringes,
 }
 
 
