@@ -5,15 +5,24 @@ Axes: (Y, X) image rows and columns.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
-from physics.contrast.columns import column_image
+from physics.contrast.columns import column_image, column_values
 from physics.contrast.spread import Spread
+from physics.frames import column_positions_nm, pixel_from_image
 from physics.inelastic import InelasticSpread, inelastic_share, inelastic_turns, thermal_diffuse_share
 from physics.particle import DISCS
+from physics.strain.segments import Segments
+from render.rasterise import line_masks
 from render.scene import Scene
-from render.specimen import Specimen, column_grid, fault_sheets, plate_fields, segments
+from render.specimen import Specimen, column_grid, fault_heights, fault_sheets, plate_fields, segments
 from render.surroundings import passed_share
+
+# A pixel is a mean over its area. Where the field is smooth its centre tells that; nearer to a core than this many pixels
+# four columns do, at the centres of its quarters.
+CORE_REACH_PX = 1.2
 
 
 def noise_free_intensity(scene: Scene, specimen: Specimen) -> np.ndarray:
@@ -51,15 +60,48 @@ def _beam_images(
     scene: Scene, specimen: Specimen, plates: tuple | None, spread: Spread | InelasticSpread | None
 ) -> np.ndarray:
     """Images (N, Y, X) of all beams; 000 and g for two."""
+    physics: dict[str, Any] = {
+        "poisson_ratio": specimen.poisson_ratio, "stiffness_image_GPa": specimen.stiffness_image_GPa,
+        "core_nm": scene.core_nm, "slice_nm": scene.slice_nm, "beams": specimen.beams, "spread": spread, "plate": plates,
+        "particles": [p for p in scene.particles if p.kind not in DISCS], "every_beam": True,
+    }  # fmt: skip
     fault_z_nm, fault_phase_rad = fault_sheets(scene, specimen)
+    lines = segments(scene, specimen)
     images = column_image(
-        segments(scene, specimen), specimen.g_image_inv_nm, specimen.two_beam, column_grid(scene, specimen),
-        poisson_ratio=specimen.poisson_ratio, stiffness_image_GPa=specimen.stiffness_image_GPa, core_nm=scene.core_nm,
-        slice_nm=scene.slice_nm, fault_z_nm=fault_z_nm, fault_phase_rad=fault_phase_rad,
-        particles=[p for p in scene.particles if p.kind not in DISCS], beams=specimen.beams, spread=spread, plate=plates,
-        every_beam=True,
+        lines, specimen.g_image_inv_nm, specimen.two_beam, column_grid(scene, specimen), fault_z_nm=fault_z_nm,
+        fault_phase_rad=fault_phase_rad, **physics,
     )  # fmt: skip
-    return np.asarray(images)
+    rows, columns = np.nonzero(core_pixels(scene))
+    if len(rows) and not any(particle.kind in DISCS for particle in scene.particles):
+        images[:, rows, columns] = _pixel_means(scene, specimen, lines, rows, columns, physics)
+    return images
+
+
+def core_pixels(scene: Scene) -> np.ndarray:
+    """Pixels (Y, X) that a line's core passes through or beside, where one column does not stand for a pixel."""
+    near = np.zeros(scene.shape, dtype=bool)
+    curves = [pixel_from_image(line.points_nm, scene.shape, scene.pixel_nm) for line in scene.dislocations]
+    for mask in line_masks([(curve, np.full(len(curve), CORE_REACH_PX)) for curve in curves], scene.shape):
+        near |= mask
+    return near
+
+
+def _pixel_means(
+    scene: Scene, specimen: Specimen, lines: Segments, rows: np.ndarray, columns: np.ndarray, physics: dict[str, Any]
+) -> np.ndarray:
+    """Means (N, P) over the quarters of some pixels of every beam's intensity."""
+    x_nm, y_nm = column_positions_nm(scene.shape, scene.pixel_nm)
+    quarter = scene.pixel_nm * np.array([-0.25, 0.25])
+    x = (x_nm[columns][:, None, None] + quarter[None, None, :] + np.zeros((1, 2, 1))).ravel()
+    y = (y_nm[rows][:, None, None] + quarter[None, :, None] + np.zeros((1, 1, 2))).ravel()
+    foil = specimen.foil
+    faces = (np.repeat(array[rows, columns], 4) for array in (foil.entrance_z_nm, foil.exit_z_nm, foil.s_inv_nm))
+    heights_nm, phases_rad = fault_heights(scene, specimen, x, y)
+    values = column_values(
+        lines, specimen.g_image_inv_nm, specimen.two_beam, x, y, *faces, fault_z_nm=heights_nm, fault_phase_rad=phases_rad,
+        **physics,
+    )  # fmt: skip
+    return np.asarray(values).reshape(len(values), -1, 4).mean(axis=2)
 
 
 def _wanted(scene: Scene, specimen: Specimen) -> int:

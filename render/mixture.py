@@ -132,7 +132,7 @@ def draw_mixture(config: Mixture, specimen: Specimen, rng: np.random.Generator) 
     """
     scale = 1.0 if config.count_field_px is None else math.sqrt(np.prod(specimen.shape)) / config.count_field_px
     for _ in range(MOST_DRAWS):
-        lines = [line for line in _draw_once(config, specimen, scale, rng) if _matters(line, specimen)][: config.max_lines]
+        lines = _kept(_draw_once(config, specimen, scale, rng), config.max_lines, specimen)
         seen = [line for line in lines if line.kind != SLIP_TRACE and specimen.length_in_field_nm(line.points_nm) >= SHORTEST_LINE_PX * specimen.pixel_nm]
         enough = len(seen) >= config.min_lines
         if enough and (config.min_crossings == 0 or crossing_pairs(seen, specimen) >= config.min_crossings):
@@ -141,6 +141,18 @@ def draw_mixture(config: Mixture, specimen: Specimen, rng: np.random.Generator) 
         f"scene must place {config.min_lines} lines and {config.min_crossings} crossings in the field, got fewer in "
         f"{MOST_DRAWS} draws; use a larger field or more sources"
     )
+
+
+def _kept(lines: list[Dislocation], most: int, specimen: Specimen) -> list[Dislocation]:
+    """The lines that matter, `most` of them; none of too many that hang together with their traces."""
+    kept = [line for line in lines if _matters(line, specimen)]
+    if _lines_among(kept) <= most:
+        return kept
+    return kept[:most] if specimen.film is None else []
+
+
+def _lines_among(lines: list[Dislocation]) -> int:
+    return sum(line.kind != SLIP_TRACE for line in lines)
 
 
 def crossing_pairs(lines: list[Dislocation], specimen: Specimen) -> int:
@@ -171,7 +183,7 @@ def _draw_once(config: Mixture, specimen: Specimen, scale: float, rng: np.random
             groups += _of_density(float(density), draw, source, config, specimen, rng)
     # Whole groups are dropped where there are too many, so that no dipole loses its partner; the first one stays.
     for k in rng.permutation(len(groups)):
-        if not lines or len(lines) + len(groups[k]) <= config.max_lines:
+        if not lines or _lines_among(lines) + _lines_among(groups[k]) <= config.max_lines:
             lines += groups[k]
     return lines
 
@@ -432,7 +444,9 @@ def _count(count: Distribution, scale: float, rng: np.random.Generator) -> int:
 def _matters(line: Dislocation, specimen: Specimen) -> bool:
     """Whether a line comes near enough to the field to show or to strain it."""
     outside_nm = np.maximum(np.abs(line.points_nm[:, :2]) - specimen.half_field_nm, 0).max(axis=1).min()
-    return line.length_nm > 2 * specimen.pixel_nm and bool(outside_nm < 0.5 * specimen.thickness_nm)
+    # Under a film short pieces stay: they may be what closes a node.
+    long_enough = line.length_nm > 2 * specimen.pixel_nm or specimen.film is not None
+    return long_enough and bool(outside_nm < 0.5 * specimen.thickness_nm)
 
 
 def _cross(first: np.ndarray, second: np.ndarray, half_field_nm: np.ndarray) -> bool:

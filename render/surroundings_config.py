@@ -44,7 +44,7 @@ class SurroundingsConfig:
     spots: Draw = _draw({"weighted": [[0, 3], [{"uniform": [0.5, 4]}, 1]]})
     spot_radius_px: Draw = _draw({"log_uniform": [20, 140]})
     near_line_share: Draw = _draw(0.15)
-    film_depth_nm: Draw = _draw(None)
+    film_depth_nm: Draw = _draw({"weighted": [[None, 1], [{"uniform": [3, 9]}, 1]]})
     trace_length_field: Draw = _draw({"log_uniform": [0.15, 1.5]})
     trace_held: Draw = _draw({"integers": [1, 3]})
 

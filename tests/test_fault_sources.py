@@ -152,7 +152,7 @@ def test_the_inside_of_a_frank_loop_is_a_fault_unless_g_dot_r_is_whole():
         beam = BeamCondition(g_hkl=g_hkl, zone_axis_uvw=(0, 0, 1))
         rotation = image_from_crystal(CU, beam)
         loop, fault = frank_loop(CU, (1, 1, 1), plane_normal_image((1, 1, 1), CU, rotation), (0, 0, 8), radius_nm=25, interstitial=False)
-        shown = scene(loop, fault, beam=beam, shape=(64, 64), pixel_nm=1.5)
+        shown = scene(loop, fault, beam=beam, shape=(64, 64), pixel_nm=1.5, surfaces=False)
         specimen = Specimen.of(shown)
         with_fault = noise_free_intensity(shown, specimen)
         alone, _ = column_image(segments(shown, specimen), specimen.g_image_inv_nm, specimen.two_beam, ColumnGrid.flat((64, 64), 1.5, 100, 0.0),

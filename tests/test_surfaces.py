@@ -19,7 +19,7 @@ from physics.strain.plate_field import add_plate_points
 from physics.strain.segments import Segments
 from physics.strain.sheet import sheet_tractions
 from physics.strain.traction import isotropic_stiffness, traction_rows, tractions
-from render.intensity import noise_free_intensity
+from render.intensity import core_pixels, noise_free_intensity
 from render.scene import Scene
 from render.specimen import Specimen, column_grid, segments
 
@@ -274,7 +274,8 @@ def test_switched_off_surfaces_leave_the_bytes_of_the_bulk_field():
         segments(drawn, specimen), specimen.g_image_inv_nm, specimen.two_beam, column_grid(drawn, specimen),
         poisson_ratio=specimen.poisson_ratio, core_nm=drawn.core_nm, slice_nm=drawn.slice_nm,
     )  # fmt: skip
-    assert noise_free(drawn).tobytes() == bright.tobytes()
+    beside_cores = ~core_pixels(drawn)  # the others are means over the pixel
+    assert noise_free(drawn)[beside_cores].tobytes() == bright[beside_cores].tobytes()
 
 
 def test_a_scene_without_lines_stays_the_perfect_crystal():
