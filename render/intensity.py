@@ -60,21 +60,37 @@ def _beam_images(
     scene: Scene, specimen: Specimen, plates: tuple | None, spread: Spread | InelasticSpread | None
 ) -> np.ndarray:
     """Images (N, Y, X) of all beams; 000 and g for two."""
-    physics: dict[str, Any] = {
-        "poisson_ratio": specimen.poisson_ratio, "stiffness_image_GPa": specimen.stiffness_image_GPa,
-        "core_nm": scene.core_nm, "slice_nm": scene.slice_nm, "beams": specimen.beams, "spread": spread, "plate": plates,
-        "particles": [p for p in scene.particles if p.kind not in DISCS], "every_beam": True,
-    }  # fmt: skip
+    physics = _physics(scene, specimen, plates, spread)
     fault_z_nm, fault_phase_rad = fault_sheets(scene, specimen)
     lines = segments(scene, specimen)
     images = column_image(
         lines, specimen.g_image_inv_nm, specimen.two_beam, column_grid(scene, specimen), fault_z_nm=fault_z_nm,
         fault_phase_rad=fault_phase_rad, **physics,
     )  # fmt: skip
+    average_core_pixels(images, scene, specimen, plates, spread)
+    return images
+
+
+def _physics(
+    scene: Scene, specimen: Specimen, plates: tuple | None, spread: Spread | InelasticSpread | None
+) -> dict[str, Any]:
+    """What `column_image` and `column_values` take alike."""
+    return {
+        "poisson_ratio": specimen.poisson_ratio, "stiffness_image_GPa": specimen.stiffness_image_GPa,
+        "core_nm": scene.core_nm, "slice_nm": scene.slice_nm, "beams": specimen.beams, "spread": spread, "plate": plates,
+        "particles": [p for p in scene.particles if p.kind not in DISCS], "every_beam": True,
+    }  # fmt: skip
+
+
+def average_core_pixels(
+    images: np.ndarray, scene: Scene, specimen: Specimen, plates: tuple | None = None,
+    spread: Spread | InelasticSpread | None = None,
+) -> None:  # fmt: skip
+    """Replace in the images (N, Y, X) of all beams the pixels on cores, whose centres were computed, by their means."""
     rows, columns = np.nonzero(core_pixels(scene))
     if len(rows) and not any(particle.kind in DISCS for particle in scene.particles):
-        images[:, rows, columns] = _pixel_means(scene, specimen, lines, rows, columns, physics)
-    return images
+        physics = _physics(scene, specimen, plates, spread)
+        images[:, rows, columns] = _pixel_means(scene, specimen, segments(scene, specimen), rows, columns, physics)
 
 
 def core_pixels(scene: Scene) -> np.ndarray:

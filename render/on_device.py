@@ -11,6 +11,7 @@ import numpy as np
 from physics.beam import BeamCondition
 from physics.errors import InputError
 from physics.foil import Foil
+from render.intensity import average_core_pixels
 from render.scene import Scene
 from render.specimen import Specimen, column_grid, fault_sheets, segments
 from render.surroundings import passed_share
@@ -64,7 +65,9 @@ def device_intensities(scenes: Sequence[Scene], specimens: Sequence[Specimen], d
         chosen = [i for i, scene in enumerate(scenes) if scene.shape == shape]
         bright, dark = column_images([_image_columns(scenes[i], specimens[i]) for i in chosen], device)
         for n, i in enumerate(chosen):
-            image = (bright if scenes[i].beam.image == "bf" else dark)[n].cpu().numpy()
+            images = np.stack([bright[n].cpu().numpy(), dark[n].cpu().numpy()])
+            average_core_pixels(images, scenes[i], specimens[i])  # on the CPU: few columns, but near lines
+            image = images[0 if scenes[i].beam.image == "bf" else 1]
             intensities[i] = np.asarray(image * passed_share(scenes[i], specimens[i].foil), dtype=np.float32)
     return [intensities[i] for i in range(len(scenes))]
 
