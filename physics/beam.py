@@ -89,7 +89,7 @@ class BeamCondition:
             value = float("inf") if value is None else float(value)
             require(value >= 1, f"beam.{name}", "be >= 1", value)
             object.__setattr__(self, name, value)
-        require(self.xi_g_nm is None or self.xi_g_nm > 0, "beam.xi_g_nm", "be > 0", self.xi_g_nm)
+        require(self.xi_g_nm is None or 0 < self.xi_g_nm < float("inf"), "beam.xi_g_nm", "be > 0 and finite", self.xi_g_nm)
         # At s = 0 the waves fall as exp(-2 pi t (1/xi_0' +- 1/xi_g')) (Hirsch et al. 1977, sec. 9.5).
         require(self.xi_g_prime_over_xi_g >= self.xi_0_prime_over_xi_g, "beam.xi_g_prime_over_xi_g",
                 f"be >= xi_0_prime_over_xi_g = {self.xi_0_prime_over_xi_g:g} (or the well-transmitted wave grows)",

@@ -2,8 +2,8 @@
 
 An electron that excites a plasmon or a core level keeps its diffraction contrast (Howie, Proc. R. Soc. A 271 (1963)
 268), but travels on in a slightly turned direction: it sees another excitation error below the place of the event. An
-electron scattered by the thermal motion of the atoms leaves the Bragg beams (that is the absorption of the two-beam
-equations), and part of it passes the objective aperture all the same, as a diffuse background.
+electron scattered by the thermal motion of the atoms leaves the Bragg beams, and part of it passes the objective
+aperture all the same, as a diffuse background.
 
 Approximations. Scattering angles follow a Lorentzian cut at the aperture. An event at depth d turns the beam only
 below d: the image then is taken to be that of the mean turn over the whole depth, the turn times (1 - d/t), d uniform,
@@ -32,7 +32,8 @@ CUT_OFF_MRAD = 20.0
 # Points of the grid on which angular distributions are convolved, and its half-width in apertures.
 ANGLE_POINTS = 4096
 ANGLE_REACH = 8.0
-TURNS = 8
+# Classes of turns: the inelastic image then errs by 1 % (rms; 32 against 512, 150 nm of Al at 6 mrad, 200 nm of Cu at 8).
+TURNS = 32
 LARGEST_FORM_FACTOR_INV_NM = 119.0
 
 

@@ -19,6 +19,7 @@ from render.specimen import Specimen, fault_heights
 # varies over the field by more than CONTOUR_VARIATION of the same.
 CONTOUR_HALF_WIDTH = 0.35
 CONTOUR_VARIATION = 1.5
+EDGE_STEP_PX = 4.0  # vertices of an edge stand no farther apart, so that one that crosses the frame has some in it
 PARTICLE_KINDS = {"coherent_sphere": "precipitate", "plate": "precipitate"}
 WIDEST_RIBBON_NM = 20.0
 
@@ -91,7 +92,9 @@ def _edges(scene: Scene) -> list[Distractor]:
     found = []
     for opening in scene.foil.openings:
         closed = np.concatenate([opening.outline_nm, opening.outline_nm[:1]])
-        points = np.column_stack([closed, np.zeros(len(closed))])
+        parts = np.maximum(1, np.ceil(np.linalg.norm(np.diff(closed, axis=0), axis=1) / (EDGE_STEP_PX * scene.pixel_nm))).astype(int)
+        fine = np.concatenate([a + (b - a) * np.arange(n)[:, None] / n for a, b, n in zip(closed[:-1], closed[1:], parts)] + [closed[-1:]])
+        points = np.column_stack([fine, np.zeros(len(fine))])
         found.append(Distractor(kind="edge", points_px=pixel_from_image(points, scene.shape, scene.pixel_nm).astype(np.float32)))
     return found
 

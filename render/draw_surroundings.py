@@ -45,7 +45,7 @@ def surrounded_foil(
         openings.append(Opening(outline_nm=centre + _ragged_circle(radius_nm, rng), taper_nm=taper_nm))
     boundary = None
     if rng.random() < config.boundary_share.draw(rng):
-        boundary = _boundary(config, crystal, beam, width_nm, height_nm, rng)
+        boundary = _boundary(config, foil, crystal, beam, width_nm, height_nm, rng)
     return replace(foil, relief=_relief(config, pixel_nm, rng), openings=tuple(openings), boundary=boundary)
 
 
@@ -111,7 +111,7 @@ def _relief(config: SurroundingsConfig, pixel_nm: float, rng: np.random.Generato
 
 
 def _boundary(
-    config: SurroundingsConfig, crystal: Crystal, beam: BeamCondition, width_nm: float, height_nm: float,
+    config: SurroundingsConfig, foil: Foil, crystal: Crystal, beam: BeamCondition, width_nm: float, height_nm: float,
     rng: np.random.Generator,
 ) -> GrainBoundary:  # fmt: skip
     azimuth = rng.uniform(0, 2 * np.pi)
@@ -121,8 +121,14 @@ def _boundary(
     tilt = math.radians(config.boundary_tilt_deg.draw(rng))
     normal = [*(math.sin(tilt) * toward), math.cos(tilt) * rng.choice([-1.0, 1.0])]
     xi_nm = xi_g_nm(crystal, beam) * float(rng.uniform(0.7, 1.8))
+    # The foil bends both grains alike; the second one's g points anywhere in the image.
+    bend, g_azimuth = math.radians(foil.curvature_azimuth_deg), rng.uniform(0, 2 * np.pi)
+    axis = np.array([math.cos(bend), math.sin(bend)])
+    g_along = float(np.linalg.norm(crystal.reciprocal_vector_inv_nm(beam.g_hkl))) * math.cos(g_azimuth - bend)
+    turn = -foil.curvature_inv_um * g_along * axis
     return GrainBoundary(point_nm=[*(offset * toward), 0.0], normal=normal, s_inv_nm=float(config.second_s_xi.draw(rng)) / xi_nm,
-                         xi_g_nm=xi_nm, xi_prime_over_xi=beam.xi_0_prime_over_xi_g)  # fmt: skip
+                         xi_g_nm=xi_nm, xi_prime_over_xi=beam.xi_0_prime_over_xi_g,
+                         turn_inv_nm_per_um=tuple(turn))  # fmt: skip
 
 
 def _edge_outline(width_nm: float, height_nm: float, reach: float, rng: np.random.Generator) -> np.ndarray:

@@ -5,10 +5,12 @@ Axes: (Y, X) image rows and columns.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 
+from physics.absorption import absorption_lengths_nm
 from physics.contrast.columns import column_image, column_values
 from physics.contrast.spread import Spread
 from physics.frames import column_positions_nm, pixel_from_image
@@ -48,12 +50,31 @@ def noise_free_intensity(scene: Scene, specimen: Specimen) -> np.ndarray:
     inelastic = _beam_images(scene, specimen, plates, turned)
     share = inelastic_share(crystal, voltage_kV, aperture_mrad, path_nm)
     every = (1 - share) * elastic + share * inelastic
-    absorbed = np.clip(1 - every.sum(axis=0), 0, 1)
-    # Electrons are thrown out of the beam at the aperture's centre and out of that a whole g away alike.
-    length_inv_nm = float(np.linalg.norm(specimen.g_image_inv_nm))
-    passing = np.mean([thermal_diffuse_share(crystal, voltage_kV, aperture_mrad, d) for d in (0.0, length_inv_nm)])
-    image = every[_wanted(scene, specimen)] + passing * absorbed
+    wanted = _wanted(scene, specimen)
+    image = every[wanted] + _thermal_background(scene, specimen, every, wanted, path_nm)
     return np.asarray(image * passed_share(scene, specimen.foil), dtype=np.float32)
+
+
+def _thermal_background(
+    scene: Scene, specimen: Specimen, every: np.ndarray, wanted: int, path_nm: np.ndarray
+) -> np.ndarray:
+    """Thermally scattered electrons (Y, X) that pass the aperture about beam `wanted`.
+
+    Their number is that of the mean absorption by thermal diffuse scattering, 1 - exp(-2 pi t/xi_0'), whatever
+    absorption the beams were given. They come from all beams, by the mean of what each holds at entrance and exit.
+    """
+    crystal, voltage_kV = scene.crystal, scene.beam.voltage_kV
+    xi_0_prime_nm, _ = absorption_lengths_nm(crystal, scene.beam.g_hkl, voltage_kV)
+    g_inv_nm = np.array([np.zeros(3), specimen.g_image_inv_nm]) if specimen.beams is None else specimen.beams.g_image_inv_nm
+    held = every.reshape(len(every), -1).mean(axis=1)
+    held = held / held.sum() / 2
+    held[0 if specimen.beams is None else specimen.beams.origin] += 0.5
+    offsets_inv_nm = np.linalg.norm(g_inv_nm - g_inv_nm[wanted], axis=1)
+    passing = sum(
+        share * thermal_diffuse_share(crystal, voltage_kV, scene.beam.aperture_mrad, round(float(offset), 9))
+        for share, offset in zip(held, offsets_inv_nm)
+    )
+    return passing * -np.expm1(-2 * math.pi * path_nm / xi_0_prime_nm)
 
 
 def _beam_images(
@@ -87,8 +108,14 @@ def average_core_pixels(
     spread: Spread | InelasticSpread | None = None,
 ) -> None:  # fmt: skip
     """Replace in the images (N, Y, X) of all beams the pixels on cores, whose centres were computed, by their means."""
-    rows, columns = np.nonzero(core_pixels(scene))
-    if len(rows) and not any(particle.kind in DISCS for particle in scene.particles):
+    near = core_pixels(scene)
+    if any(particle.kind in DISCS for particle in scene.particles):
+        # Within a disc of other matter the sheet is known at the pixels' centres only.
+        heights_nm, _ = fault_sheets(scene, specimen)
+        if heights_nm is not None:
+            near &= ~np.isfinite(heights_nm[len(scene.faults) :]).any(axis=0)
+    rows, columns = np.nonzero(near)
+    if len(rows):
         physics = _physics(scene, specimen, plates, spread)
         images[:, rows, columns] = _pixel_means(scene, specimen, segments(scene, specimen), rows, columns, physics)
 

@@ -22,10 +22,10 @@ from physics.slip import slip_systems
 from render.camera_config import DetectorConfig
 from render.defects_config import Dissociation, FaultBands, FrankLoops, Particles
 from render.draw import Distribution, Fixed, parse
+from render.scene import ELASTICITIES
 from render.surroundings_config import CLEAN, SurroundingsConfig
 
 Draw = Distribution
-ELASTICITIES = ("isotropic", "anisotropic")
 # Keys of the same file that say how much to render and where to, not what.
 BULK_KEYS = ("out", "n", "seed", "workers", "scheduler", "shard", "keep_intensity", "device")
 

@@ -10,6 +10,7 @@ from physics.beam import check_reflection, foil_normal_image, image_from_crystal
 from physics.contrast.beams import beam_set
 from physics.crystal import Crystal
 from physics.dislocation import PLANE_TOLERANCE_NM, Dislocation
+from physics.electron import wavelength_nm
 from physics.errors import InputError, require
 from physics.fault import StackingFault
 from physics.frames import field_nm
@@ -52,6 +53,12 @@ def check_beams(scene: Scene) -> None:
     bent = scene.foil.curvature_inv_um != 0 or scene.foil.cross_curvature_inv_um != 0
     require(beams is None or beams.multiples is not None or not bent, "beam.beams_hkl", "be multiples of g where the foil is bent",
             scene.beam.beams_hkl, "take a flat foil or beam.row")  # fmt: skip
+    if scene.beam.aperture_mrad is not None:
+        others = np.array([scene.crystal.reciprocal_vector_inv_nm(scene.beam.g_hkl)]) if beams is None else beams.g_image_inv_nm
+        lengths_inv_nm = np.linalg.norm(others, axis=1)
+        nearest_mrad = 1e3 * wavelength_nm(scene.beam.voltage_kV) * float(lengths_inv_nm[lengths_inv_nm > 0].min())
+        require(scene.beam.aperture_mrad < nearest_mrad, "beam.aperture_mrad", f"be < {nearest_mrad:.3g}, where the next beam is",
+                scene.beam.aperture_mrad, "an image of several beams at once is not modelled")  # fmt: skip
 
 
 def check_glissile(line: Dislocation, crystal: Crystal, image_from_crystal: np.ndarray, where: str) -> None:

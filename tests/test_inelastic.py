@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from physics.absorption import absorption_lengths_nm
 from physics.beam import BeamCondition
 from physics.contrast.two_beam import TwoBeam, perfect_crystal
 from physics.crystal import Crystal
@@ -102,7 +103,10 @@ def test_a_perfect_foils_image_is_that_of_elastic_inelastic_and_diffuse_electron
     turned = sum(w * np.array(perfect_crystal(specimen.two_beam, 0.004 + 1e-3 * a * g, t)) for a, w in zip(turns.angle_mrad, turns.weight))
     every = (1 - share) * elastic + share * turned
     g_length = float(np.linalg.norm(specimen.g_image_inv_nm))
-    diffuse = np.mean([thermal_diffuse_share(crystal, 200, 6.0, d) for d in (0, g_length)]) * (1 - every.sum())
+    from_g = every[1] / every.sum() / 2  # half of the way the electrons are distributed as at the exit
+    passing = [thermal_diffuse_share(crystal, 200, 6.0, d) for d in (0, g_length)]
+    xi_0_prime_nm = absorption_lengths_nm(crystal, (2, 0, 0), 200)[0]
+    diffuse = ((1 - from_g) * passing[0] + from_g * passing[1]) * (1 - np.exp(-2 * np.pi * t / xi_0_prime_nm))
     np.testing.assert_allclose(noise_free_intensity(scene, specimen), every[0] + diffuse, rtol=1e-4)
 
 
@@ -120,7 +124,7 @@ def test_inelastic_scattering_weakens_the_contrast_of_a_line() -> None:
     line = Dislocation(burgers_uvw=(0.5, 0.5, 0), points_nm=[[-40, -40, 0], [40, 40, 0]])
     contrast = []
     for aperture in (None, 8.0):
-        scene = two_beam_scene(aperture_mrad=aperture, convergence_mrad=0.0 if aperture is None else 2.0)
+        scene = two_beam_scene(aperture_mrad=aperture)
         scene = scene.replace(dislocations=(line,), shape=(48, 48), surfaces=False)
         image = noise_free_intensity(scene, Specimen.of(scene))
         contrast.append(float(np.ptp(image) / np.median(image)))

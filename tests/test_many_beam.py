@@ -109,6 +109,12 @@ def test_three_symmetric_beams_are_two_with_a_coupling_larger_by_root_two():
         assert found[1] == pytest.approx(expected[0], abs=1e-9) and found[0] == pytest.approx(expected[1] / 2, abs=1e-9)
 
 
+@pytest.mark.parametrize("row", [(-1, 0, 1), (-2, -1, 0, 1, 2), (-3, -2, -1, 0, 1), (-1, 0, 1, 2, 3)])
+def test_rows_on_either_side_of_the_incident_beam_agree_with_direct_integration(row):
+    beams = beams_of(row=row, n=1.2)
+    assert np.abs(values(beams) - values(beams, reference=True)).max() < 1e-3  # of the incident beam
+
+
 def test_reversing_g_and_b_together_changes_nothing():
     beams = beams_of()
     reversed_ = dataclasses.replace(

@@ -102,6 +102,7 @@ class BeamSet:
         if self.is_row:
             longest = self.hkl[np.abs(self.hkl).sum(axis=1).argmax()]
             n = np.rint(self.hkl @ longest / (longest @ longest) * np.gcd.reduce(longest)).astype(np.int64)
+            n = n if n[-1] > n[0] else -n  # ascending, as the hkl are: the row's phases are powers of one
             step = reduce(math.gcd, np.abs(n).tolist())
             far = int(np.abs(n).argmax())
             return (self.g_image_inv_nm[far] / (n[far] // step))[None], (n // step).astype(np.float64)[:, None]
