@@ -24,18 +24,19 @@ Axes: S segments, O outcrops, (Y, X) grid over the image, Q depths.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numba
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy import fft
+from scipy.interpolate import CubicSpline
 from scipy.ndimage import spline_filter1d
 
 from physics.errors import require
 from physics.frozen import frozen_array
 from physics.parallel import over_threads
-from physics.strain.foil_frame import CutLines, FoilFaces, cut_lines, kinks, monomials
+from physics.strain.foil_frame import ENDLESS_NM, CutLines, FoilFaces, cut_lines, kinks, monomials
 from physics.strain.isotropic import DOWN
 from physics.strain.outcrop import (
     ANGLES,
@@ -56,6 +57,7 @@ from physics.strain.plate_modes import (
 )  # fmt: skip
 from physics.strain.segments import Segments
 from physics.strain.sheet import sheet_tractions
+from physics.strain.through import through_field, through_profiles
 from physics.strain.traction import add_traction, traction_rows, tractions
 
 # sum_j c_j H(d + j D), j = 0..4: fourth difference, D in grid steps.
@@ -72,6 +74,10 @@ GRAZING = 0.12
 LEAST_BORDER = 5.0
 FAR_BOX = 4
 FAR_POINTS = 32
+THROUGH_DEPTHS = 7
+# How far lines are spread out for their far field, in thicknesses, and coarse grid points over that length.
+SPREAD = 0.5
+FAR_STEPS = 2.0
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -125,7 +131,7 @@ def plate_correction(
     cut = cut_lines(segments, faces, straight_on)
     counts = [math.ceil(n / step) + 1 + 2 * MARGIN_STEPS for n in faces.field_nm]
     least = [max(padding * n, n + LEAST_BORDER * thickness) for n in faces.field_nm]
-    coarse = 2 ** max(0, round(math.log2(max(least) / step / FAR_POINTS)))
+    coarse = 1
     padded = [_fast_multiple(max(math.ceil(n / step), c), 2 * coarse) for n, c in zip(least, counts)]
     depths = max(5, math.ceil(thickness / faces.normal_image[2] / (0.75 * step)) + 1)
 
@@ -137,7 +143,10 @@ def plate_correction(
     values = plate.waves(load, padded, counts, step, depths)
     origin = [_first(p, step) + (p - n) // 2 * step for p, n in zip(padded, counts)]
     if len(cut.segments):
-        values += _bend(plate, load, coarse, step, [o + step * np.arange(n) for o, n in zip(origin, counts)], depths)
+        places = [o + step * np.arange(n) for o, n in zip(origin, counts)]
+        values += _far(plate, places, [n * step for n in padded], depths)
+        if len(cut.through_place_nm):
+            values += plate.through(*places, depths)
     over_threads(
         _add_ends, counts[1], ends.places, ends.tables, rotation, np.array([*origin, step]), faces.entrance, faces.exit,
         step * SHIFT_STEPS, DIFFERENCE, step * WINDOW_STEPS, step * ends.reach_steps, values,
@@ -215,7 +224,7 @@ class _Plate:
         """sigma.Z (2, 3, Y, X) that the plate must cancel on its upper and lower face."""
         cut, rotation, nu = self.cut, self.faces.foil_from_image, self.poisson_ratio
         cores = _cores(cut, self.faces, step, self.core_nm)
-        rows = traction_rows(cut.segments, rotation[2], rotation, nu, cores)
+        rows = np.concatenate([traction_rows(cut.segments, rotation[2], rotation, nu, cores), self.spread_rows(-1)])
         kink_rows = traction_rows(kinks(cut, cut.steep(GRAZING)), rotation[2], rotation, nu, self.core_nm)
         load = np.empty((2, 3, padded[1], padded[0]))
         for f, (side, face) in enumerate(((1.0, self.faces.entrance), (-1.0, self.faces.exit))):
@@ -229,10 +238,45 @@ class _Plate:
             )  # fmt: skip
         return load
 
+    def through_rows(self) -> np.ndarray:
+        """Rows that take the tractions of the endless normals off a load."""
+        cut, rotation = self.cut, self.faces.foil_from_image
+        reach = ENDLESS_NM * rotation[2]
+        normals = Segments(
+            start_nm=cut.through_place_nm - reach, end_nm=cut.through_place_nm + reach,
+            burgers_nm=-cut.through_burgers_nm, line=np.arange(len(cut.through_place_nm)),
+        )  # fmt: skip
+        return traction_rows(normals, rotation[2], rotation, self.poisson_ratio, self.thickness_nm)
+
+    def through(self, x_nm: np.ndarray, y_nm: np.ndarray, depths: int) -> np.ndarray:
+        """The plate's answer (Y, X, Q) to the endless normals of unbounded plates, at image x (X,), y (Y,)."""
+        rotation, t = self.faces.foil_from_image, self.thickness_nm
+        n = rotation[2]
+        profiles = through_profiles(
+            rotation @ self.g, rotation @ self.e, self.poisson_ratio, np.linspace(0.5, -0.5, THROUGH_DEPTHS)
+        )
+        nodes, spread = zip(*(_chebyshev(v, t) for v in (x_nm, y_nm)))
+        x, y = (v.ravel() for v in np.meshgrid(*nodes))
+        middle = (self.faces.entrance + self.faces.exit)[:3] / 2
+        points = np.stack([x, y, middle[0] + middle[1] * x + middle[2] * y], axis=-1) @ rotation[:2].T
+        drift = np.linspace(t / 2, -t / 2, THROUGH_DEPTHS)[:, None] * rotation[:2, 2] / n[2]
+        places = self.cut.through_place_nm @ rotation[:2].T
+        x, y = (np.ascontiguousarray(v) / t for v in np.moveaxis(points[:, None] + drift, -1, 0))
+        values = through_field(places / t, self.cut.through_burgers_nm @ rotation.T / t, profiles, x, y)
+        down = _lagrange(np.linspace(0, 1, THROUGH_DEPTHS), np.linspace(0, 1, depths))
+        values = values.reshape(len(nodes[1]), len(nodes[0]), -1)
+        return np.einsum("ya,xb,qc,abc->yxq", spread[1], spread[0], down, values, optimize=True)
+
+    def spread_rows(self, sign: int) -> np.ndarray:
+        """Rows of all lines spread out over SPREAD thicknesses, times a sign."""
+        lines, rotation = self.cut.segments, self.faces.foil_from_image
+        lines = replace(lines, burgers_nm=sign * lines.burgers_nm)
+        return traction_rows(lines, rotation[2], rotation, self.poisson_ratio, SPREAD * self.thickness_nm)
+
     def far_load(self, padded: list[int], step: float) -> np.ndarray:
-        """The same (2, 3, Y, X) with every line spread out so far that the grid resolves it."""
+        """sigma.Z (2, 3, Y, X) of the spread-out lines less that of the endless normals."""
         rotation = self.faces.foil_from_image
-        rows = traction_rows(self.cut.segments, rotation[2], rotation, self.poisson_ratio, SPREAD_STEPS * step)
+        rows = np.concatenate([self.spread_rows(1), self.through_rows()])
         lifts = [side * self.thickness_nm / 2 * rotation[2] for side in (1, -1)]
         surfaces = [_surface(f, l, padded, step) for f, l in zip((self.faces.entrance, self.faces.exit), lifts)]
         return np.stack([sheet_tractions(rows, surface, (padded[1], padded[0])) for surface in surfaces])
@@ -266,6 +310,22 @@ class _Plate:
         return np.ascontiguousarray(values.transpose(1, 2, 0))
 
 
+def _lagrange(nodes: np.ndarray, at: np.ndarray) -> np.ndarray:
+    """Matrix (P, N) that takes values at nodes (N,) to the polynomial through them at points (P,)."""
+    apart = nodes[:, None] - nodes + np.eye(len(nodes))
+    away = np.repeat((at[:, None] - nodes)[:, None, :], len(nodes), axis=1)
+    away[:, np.arange(len(nodes)), np.arange(len(nodes))] = 1.0
+    return away.prod(axis=-1) / apart.prod(axis=-1)
+
+
+def _chebyshev(places_nm: np.ndarray, smooth_nm: float) -> tuple[np.ndarray, np.ndarray]:
+    """Chebyshev nodes over a line of points, enough for a field as smooth as that, and the matrix to the points."""
+    middle, half = (places_nm[0] + places_nm[-1]) / 2, (places_nm[-1] - places_nm[0]) / 2
+    count = 8 + math.ceil(4.5 * half * 2 / smooth_nm)
+    nodes = np.cos(np.pi * (np.arange(count) + 0.5) / count)
+    return middle + half * nodes, _lagrange(nodes, (places_nm - middle) / half)
+
+
 def _first(padded: int, step: float) -> float:
     return -(padded - 1) / 2 * step
 
@@ -278,41 +338,20 @@ def _fast_multiple(least: int, of: int) -> int:
     return n
 
 
-def _smoothed(load: np.ndarray) -> np.ndarray:
-    """Means (1, 2, 1)/4 along both axes: half-way frequencies, which `waves` leaves out, are gone before."""
-    for axis in (-1, -2):
-        load = (np.roll(load, 1, axis) + 2 * load + np.roll(load, -1, axis)) / 4
-    return load
+def _far(plate: _Plate, places: list[np.ndarray], box_nm: list[float], depths: int) -> np.ndarray:
+    """The plate's answer (Y, X, Q) to the spread-out lines, on a coarse grid of FAR_BOX times the box."""
+    step = SPREAD * plate.thickness_nm / FAR_STEPS
+    large = [_fast_multiple(math.ceil(FAR_BOX * n / step), 2) for n in box_nm]
+    counts = [min(2 * math.ceil((at[-1] - at[0]) / step / 2) + 8, n) for at, n in zip(places, large)]
+    values = plate.waves(plate.far_load(large, step), large, counts, step, 7)
+    down = _lagrange(np.linspace(0, 1, 7), np.linspace(0, 1, depths))
+    across = [_cubic_spline(_first(n, step), step, n, at) for n, at in zip(counts, places)]
+    return np.einsum("ya,xb,qc,abc->yxq", across[1], across[0], down, values, optimize=True)
 
 
-def _bend(
-    plate: _Plate, load: np.ndarray, coarse: int, step: float, places: list[np.ndarray], depths: int
-) -> np.ndarray:
-    """What the neighbours that the padded grid implies keep the foil from: a plane in x, y at each depth (Y, X, Q).
-
-    A periodic plate of size L cannot curve as a whole, and of an inclined line's bending moment, which falls as
-    1/r, it misses a part that goes as 1/L. Grids of L and FAR_BOX L, `coarse` times coarser, give that part; both
-    hold the same load within L, in means over `coarse` points, which keep its force and moment.
-    """
-    rows, columns = load.shape[2] // coarse, load.shape[3] // coarse
-    within = load.reshape(2, 3, rows, coarse, columns, coarse).mean(axis=(3, 5))
-    small, large, step = [columns, rows], [FAR_BOX * columns, FAR_BOX * rows], coarse * step
-    inner = [2 * math.ceil(n / step / 2) for n in plate.faces.field_nm]
-    far = plate.far_load(large, step)
-    middle = tuple(slice((a - b) // 2, (a + b) // 2) for a, b in zip(large[::-1], small[::-1]))
-    far[(..., *middle)] = within
-    far, within = (_smoothed(field) for field in (far, within))
-    change = plate.waves(far, large, inner, step, 5) - plate.waves(within, small, inner, step, 5)
-    change = change.reshape(-1, 5)
-    x, y = np.meshgrid(*(_first(n, step) + step * np.arange(n) for n in inner))
-    basis = np.stack([np.ones(x.size), x.ravel(), y.ravel()], axis=1)
-    # What is left beyond FAR_BOX L falls as 1/L. A turn of the whole foil is not told from the beam's: s is that of
-    # the mean orientation over the padded box.
-    rest = np.array([0.0, FAR_BOX / (FAR_BOX - 1), FAR_BOX / (FAR_BOX - 1)])
-    plane = np.linalg.lstsq(basis, change, rcond=None)[0] * rest[:, None]
-    spot = np.linspace(0, 4, depths)
-    constant, along_x, along_y = (np.interp(spot, np.arange(5), row) for row in plane)
-    return constant + places[0][None, :, None] * along_x + places[1][:, None, None] * along_y
+def _cubic_spline(first: float, step: float, count: int, at: np.ndarray) -> np.ndarray:
+    """Matrix (P, N) of the cubic spline through values on an even grid to points."""
+    return CubicSpline(first + step * np.arange(count), np.eye(count))(at)
 
 
 def _cores(cut: CutLines, faces: FoilFaces, step: float, core_nm: float) -> np.ndarray:
@@ -333,6 +372,7 @@ def _cores(cut: CutLines, faces: FoilFaces, step: float, core_nm: float) -> np.n
     cores = np.sqrt(np.maximum(core_nm**2, spread**2 - np.minimum(depth, spread) ** 2))
     outside = np.full(len(cut.continuation), max(core_nm, spread))
     outside[steep] = core_nm
+    outside[len(cut.place_nm) :] = core_nm
     return np.concatenate([cores, outside])
 
 
