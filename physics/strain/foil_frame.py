@@ -125,7 +125,11 @@ class CutLines:
     @property
     def segments(self) -> Segments:
         """Inner parts and continuation together."""
-        a, b = self.inside, self.continuation
+        return self.chords(0.0)
+
+    def chords(self, length_nm: float) -> Segments:
+        """The same with inner parts joined up to a length."""
+        a, b = merged(self.inside, length_nm), self.continuation
         return Segments(
             start_nm=np.concatenate([a.start_nm, b.start_nm]), end_nm=np.concatenate([a.end_nm, b.end_nm]),
             burgers_nm=np.concatenate([a.burgers_nm, b.burgers_nm]), line=np.concatenate([a.line, b.line]),
@@ -146,7 +150,7 @@ def cut_lines(segments: Segments, faces: FoilFaces, straight_on: bool = False) -
     for face in (faces.entrance, faces.exit):
         cuts.extend(_crossings(start, along, face))
     cuts = np.sort(np.clip(np.stack(cuts, axis=1), 0, 1), axis=1)
-    parts, ends, kept = [], [], 0
+    parts, ends, order, kept = [], [], [], 0
     for i in range(cuts.shape[1] - 1):
         first, last = cuts[:, i], cuts[:, i + 1]
         middle = start + ((first + last) / 2)[:, None] * along
@@ -163,9 +167,12 @@ def cut_lines(segments: Segments, faces: FoilFaces, straight_on: bool = False) -
             # Burgers vectors are those of a line that runs outward.
             burgers = sense * segments.burgers_nm[keep]
             ends.append((points[out], side[out], tangent[out], burgers[out], segments.line[keep][out], kept + np.flatnonzero(out)))
+        order.append(keep * cuts.shape[1] + i)
         kept += len(keep)
-    a, b, burgers, line = (np.concatenate(p) for p in zip(*parts))
+    order = np.argsort(np.concatenate(order))
+    a, b, burgers, line = (np.concatenate(p)[order] for p in zip(*parts))
     place, side, outward, end_burgers, end_line, owner = (np.concatenate(p) for p in zip(*ends))
+    owner = np.argsort(order)[owner]
     n, up = faces.normal_image, side[:, None] * faces.normal_image
     sine = np.einsum("oi,oi->o", outward, up)[:, None]
     onward = np.where(straight_on & (sine > 0.1), outward, up)
@@ -184,6 +191,23 @@ def cut_lines(segments: Segments, faces: FoilFaces, straight_on: bool = False) -
         through_place_nm=middle, through_burgers_nm=through,
         place_nm=place, side=side, outward=outward, onward=onward, burgers_nm=end_burgers, line=end_line, normal=n,
     )  # fmt: skip
+
+
+def merged(segments: Segments, length_nm: float) -> Segments:
+    """Neighbours of one line joined, end to start, to chords of at most that length: no end comes free."""
+    start, end, burgers, line = segments.start_nm, segments.end_nm, segments.burgers_nm, segments.line
+    if len(start) == 0:
+        return segments
+    apart = (np.abs(start[1:] - end[:-1]).max(axis=1) > ON_FACE_NM) | (line[1:] != line[:-1])
+    apart = np.concatenate([[True], apart | (np.abs(burgers[1:] - burgers[:-1]).max(axis=1) > 0)])
+    first, room = [], 0.0
+    for i, (new, length) in enumerate(zip(apart.tolist(), np.linalg.norm(end - start, axis=1).tolist())):
+        room -= length
+        if new or room < 0:
+            first.append(i)
+            room = length_nm - length
+    last = np.append(first[1:], len(start)) - 1
+    return Segments(start_nm=start[first], end_nm=end[last], burgers_nm=burgers[first], line=line[first])
 
 
 def _connected(start: np.ndarray, end: np.ndarray) -> np.ndarray:

@@ -30,7 +30,7 @@ import numba
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy import fft
-from scipy.interpolate import CubicSpline
+from scipy.interpolate import make_interp_spline
 from scipy.ndimage import spline_filter1d
 
 from physics.errors import require
@@ -72,12 +72,15 @@ SPREAD_STEPS = 1.5
 GRAZING = 0.12
 # Foil kept round the field at least, in thicknesses; the larger box and the points across it of `_bend`.
 LEAST_BORDER = 5.0
-FAR_BOX = 4
-FAR_POINTS = 32
 THROUGH_DEPTHS = 7
-# How far lines are spread out for their far field, in thicknesses, and coarse grid points over that length.
-SPREAD = 0.5
-FAR_STEPS = 2.0
+# Levels of ever more spread-out lines: core in thicknesses, box in padded boxes; grid points over a core radius.
+SPREADS = (0.25, 1.0)
+BOXES = (4, 8)
+SPREAD_POINTS = 2.0
+FAR_DEPTHS = 9
+# The fine grid's load holds no net force and moment but by errors, which bend a foil without end: it is solved on a
+# foundation that gives way over so many thicknesses and no further.
+HELD = 2.0
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -131,8 +134,7 @@ def plate_correction(
     cut = cut_lines(segments, faces, straight_on)
     counts = [math.ceil(n / step) + 1 + 2 * MARGIN_STEPS for n in faces.field_nm]
     least = [max(padding * n, n + LEAST_BORDER * thickness) for n in faces.field_nm]
-    coarse = 1
-    padded = [_fast_multiple(max(math.ceil(n / step), c), 2 * coarse) for n, c in zip(least, counts)]
+    padded = [_fast_multiple(max(math.ceil(n / step), c), 2) for n, c in zip(least, counts)]
     depths = max(5, math.ceil(thickness / faces.normal_image[2] / (0.75 * step)) + 1)
 
     ends = _ends(cut, rotation, g, e, poisson_ratio)
@@ -140,11 +142,12 @@ def plate_correction(
         cut=cut, ends=ends, faces=faces, thickness_nm=thickness, poisson_ratio=poisson_ratio, core_nm=core_nm, g=g, e=e
     )  # fmt: skip
     load = plate.load(padded, step)
-    values = plate.waves(load, padded, counts, step, depths)
+    values = plate.waves(load, padded, counts, step, depths, HELD * thickness)
     origin = [_first(p, step) + (p - n) // 2 * step for p, n in zip(padded, counts)]
     if len(cut.segments):
         places = [o + step * np.arange(n) for o, n in zip(origin, counts)]
-        values += _far(plate, places, [n * step for n in padded], depths)
+        for level in range(len(SPREADS)):
+            values += _far(plate, level, places, [n * step for n in padded], depths)
         if len(cut.through_place_nm):
             values += plate.through(*places, depths)
     over_threads(
@@ -224,7 +227,7 @@ class _Plate:
         """sigma.Z (2, 3, Y, X) that the plate must cancel on its upper and lower face."""
         cut, rotation, nu = self.cut, self.faces.foil_from_image, self.poisson_ratio
         cores = _cores(cut, self.faces, step, self.core_nm)
-        rows = np.concatenate([traction_rows(cut.segments, rotation[2], rotation, nu, cores), self.spread_rows(-1)])
+        rows = np.concatenate([traction_rows(cut.segments, rotation[2], rotation, nu, cores), self.spread_rows(SPREADS[0], -1)])
         kink_rows = traction_rows(kinks(cut, cut.steep(GRAZING)), rotation[2], rotation, nu, self.core_nm)
         load = np.empty((2, 3, padded[1], padded[0]))
         for f, (side, face) in enumerate(((1.0, self.faces.entrance), (-1.0, self.faces.exit))):
@@ -267,21 +270,27 @@ class _Plate:
         values = values.reshape(len(nodes[1]), len(nodes[0]), -1)
         return np.einsum("ya,xb,qc,abc->yxq", spread[1], spread[0], down, values, optimize=True)
 
-    def spread_rows(self, sign: int) -> np.ndarray:
-        """Rows of all lines spread out over SPREAD thicknesses, times a sign."""
-        lines, rotation = self.cut.segments, self.faces.foil_from_image
+    def spread_rows(self, spread: float, sign: int) -> np.ndarray:
+        """Rows of all lines spread out over so many thicknesses, times a sign."""
+        # Chords stand in for pieces shorter than the core, the same ones in both levels.
+        lines, rotation = self.cut.chords(spread * self.thickness_nm), self.faces.foil_from_image
         lines = replace(lines, burgers_nm=sign * lines.burgers_nm)
-        return traction_rows(lines, rotation[2], rotation, self.poisson_ratio, SPREAD * self.thickness_nm)
+        return traction_rows(lines, rotation[2], rotation, self.poisson_ratio, spread * self.thickness_nm)
 
-    def far_load(self, padded: list[int], step: float) -> np.ndarray:
-        """sigma.Z (2, 3, Y, X) of the spread-out lines less that of the endless normals."""
+    def spread_load(self, level: int, padded: list[int], step: float) -> np.ndarray:
+        """sigma.Z (2, 3, Y, X) of the lines spread out for one level less that of the next."""
         rotation = self.faces.foil_from_image
-        rows = np.concatenate([self.spread_rows(1), self.through_rows()])
+        last = level == len(SPREADS) - 1
+        less = self.through_rows() if last else self.spread_rows(SPREADS[level + 1], -1)
+        rows = np.concatenate([self.spread_rows(SPREADS[level], 1), less])
         lifts = [side * self.thickness_nm / 2 * rotation[2] for side in (1, -1)]
         surfaces = [_surface(f, l, padded, step) for f, l in zip((self.faces.entrance, self.faces.exit), lifts)]
         return np.stack([sheet_tractions(rows, surface, (padded[1], padded[0])) for surface in surfaces])
 
-    def waves(self, load: np.ndarray, padded: list[int], counts: list[int], step: float, depths: int) -> np.ndarray:
+    def waves(
+        self, load: np.ndarray, padded: list[int], counts: list[int], step: float, depths: int,
+        held_nm: float | None = None,
+    ) -> np.ndarray:
         """The plate's answer (Y, X, Q) to a load on the part of the grid that is wanted."""
         rotation, workers = self.faces.foil_from_image, numba.get_num_threads()
         transform = -fft.rfft2(load, workers=workers)
@@ -297,6 +306,9 @@ class _Plate:
         # In-plane foil coordinates of the mid-plane over image x, y, and how they drift up the beam.
         foil_from_xy = rotation[:2] @ np.array([[1, 0], [0, 1], [-n[0] / n[2], -n[1] / n[2]]])
         kx, ky = np.einsum("ji,jyx->iyx", np.linalg.inv(foil_from_xy), k_image)
+        if held_nm is not None:
+            k4 = (kx * kx + ky * ky) ** 2 * held_nm**4
+            transform *= k4 / (1 + k4)
         z_nodes = np.linspace(self.thickness_nm / 2, -self.thickness_nm / 2, depths)
         out = np.empty((depths, *kx.shape), dtype=np.complex128)
         over_threads(
@@ -338,20 +350,23 @@ def _fast_multiple(least: int, of: int) -> int:
     return n
 
 
-def _far(plate: _Plate, places: list[np.ndarray], box_nm: list[float], depths: int) -> np.ndarray:
-    """The plate's answer (Y, X, Q) to the spread-out lines, on a coarse grid of FAR_BOX times the box."""
-    step = SPREAD * plate.thickness_nm / FAR_STEPS
-    large = [_fast_multiple(math.ceil(FAR_BOX * n / step), 2) for n in box_nm]
-    counts = [min(2 * math.ceil((at[-1] - at[0]) / step / 2) + 8, n) for at, n in zip(places, large)]
-    values = plate.waves(plate.far_load(large, step), large, counts, step, 7)
-    down = _lagrange(np.linspace(0, 1, 7), np.linspace(0, 1, depths))
-    across = [_cubic_spline(_first(n, step), step, n, at) for n, at in zip(counts, places)]
-    return np.einsum("ya,xb,qc,abc->yxq", across[1], across[0], down, values, optimize=True)
+def _far(
+    plate: _Plate, level: int, places: list[np.ndarray], box_nm: list[float], depths: int
+) -> np.ndarray:
+    """The plate's answer (Y, X, Q) to the lines spread out for one level less that for the next, on a grid of its own."""
+    step = SPREADS[level] * plate.thickness_nm / SPREAD_POINTS
+    padded = [_fast_multiple(math.ceil(BOXES[level] * n / step), 2) for n in box_nm]
+    counts = [min(2 * math.ceil((at[-1] - at[0]) / step / 2) + 10, n) for n, at in zip(padded, places)]
+    values = plate.waves(plate.spread_load(level, padded, step), padded, counts, step, FAR_DEPTHS)
+    down = _lagrange(np.linspace(0, 1, FAR_DEPTHS), np.linspace(0, 1, depths))
+    across = [_spline(_first(n, step), step, n, at) for n, at in zip(counts, places)]
+    values = np.einsum("qc,abc->abq", down, values)
+    return np.einsum("ya,abq->ybq", across[1], np.einsum("xb,abq->axq", across[0], values, optimize=True), optimize=True)
 
 
-def _cubic_spline(first: float, step: float, count: int, at: np.ndarray) -> np.ndarray:
-    """Matrix (P, N) of the cubic spline through values on an even grid to points."""
-    return CubicSpline(first + step * np.arange(count), np.eye(count))(at)
+def _spline(first: float, step: float, count: int, at: np.ndarray) -> np.ndarray:
+    """Matrix (P, N) of the spline of degree 7 through values on an even grid to points."""
+    return make_interp_spline(first + step * np.arange(count), np.eye(count), k=7)(at)
 
 
 def _cores(cut: CutLines, faces: FoilFaces, step: float, core_nm: float) -> np.ndarray:
