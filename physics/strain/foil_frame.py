@@ -206,7 +206,11 @@ def merged(segments: Segments, length_nm: float) -> Segments:
         if new or room < 0:
             first.append(i)
             room = length_nm - length
+    first = np.array(first)
     last = np.append(first[1:], len(start)) - 1
+    # A loop shorter than that has no chord, and no part in what is far.
+    whole = np.linalg.norm(end[last] - start[first], axis=1) > ON_FACE_NM
+    first, last = first[whole], last[whole]
     return Segments(start_nm=start[first], end_nm=end[last], burgers_nm=burgers[first], line=line[first])
 
 

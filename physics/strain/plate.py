@@ -62,20 +62,21 @@ from physics.strain.traction import add_traction, traction_rows, tractions
 
 # sum_j c_j H(d + j D), j = 0..4: fourth difference, D in grid steps.
 DIFFERENCE = np.array([1.0, -4.0, 6.0, -4.0, 1.0])
-SHIFT_STEPS = 1.75
+SHIFT_STEPS = 1.5
 # Where H is left to the grid wholly, and where the difference is cut off, in grid steps.
 WINDOW_STEPS = 5.0
-REACH_STEPS = 14.0
+REACH_STEPS = 8.0
+STRETCH = 1.8
 MARGIN_STEPS = 6
-SPREAD_STEPS = 1.5
+SPREAD_STEPS = 1.2
 # Sine of the angle to the face below which a line grazes it: no H, its tractions are spread out instead.
-GRAZING = 0.12
+GRAZING = 0.07
 # Foil kept round the field at least, in thicknesses; the larger box and the points across it of `_bend`.
-LEAST_BORDER = 5.0
+LEAST_BORDER = 3.0
 THROUGH_DEPTHS = 7
 # Levels of ever more spread-out lines: core in thicknesses, box in padded boxes; grid points over a core radius.
 SPREADS = (0.25, 1.0)
-BOXES = (4, 8)
+BOXES = (4, 10)
 SPREAD_POINTS = 2.0
 FAR_DEPTHS = 9
 # The fine grid's load holds no net force and moment but by errors, which bend a foil without end: it is solved on a
@@ -116,7 +117,7 @@ def plate_correction(
     poisson_ratio: float,
     core_nm: float,
     grid_nm: float = 4.0,
-    padding: float = 2.0,
+    padding: float = 1.5,
     direction: ArrayLike = DOWN,
     straight_on: bool = False,
 ) -> PlateField:
@@ -193,7 +194,7 @@ def _ends(cut: CutLines, rotation: np.ndarray, g: np.ndarray, e: np.ndarray, nu:
                 traction_tables[at, c] = flip[c] * isotropic_tables(stress[:, :, c], tau_hat)
     # The tractions of a line at a small angle to the face vary over its own depth, not over r.
     sine = np.abs(cut.outward[chosen] @ rotation[2])
-    reach_steps = REACH_STEPS * np.clip(0.7 / np.maximum(sine, 1e-3), 1, 2.5)
+    reach_steps = REACH_STEPS * np.clip(0.7 / np.maximum(sine, 1e-3), 1, STRETCH)
     return _Ends(places=places, tables=tables, traction_tables=traction_tables, reach_steps=reach_steps)
 
 
