@@ -6,17 +6,21 @@ with their opposite. Two parts make it up:
 - Near an outcrop it goes as 1/R. There stands H, the exact correction of a half-space (`outcrop`), in a
   combination sum_j c_j H(d + d_j) of depths whose tractions fall as (D/r)^4 beyond D: it takes the singular part
   and leaves a load that a grid resolves.
-- The rest is solved wave by wave, exp(i k.X), as a plate of the foil's mean thickness (`plate_modes`) on a grid
-  padded to `padding` times the field.
+- The rest is solved wave by wave, exp(i k.X), as a plate of the foil's mean thickness (`plate_modes`), on a fine grid
+  little larger than the field for what is near, and for what is far on coarse grids over larger boxes: there lines are
+  spread out, over SPREADS[0] thicknesses, then over SPREADS[1]; each level holds the difference to the next, which
+  falls as 1/r^3. What is left after the last, lines straight through, is summed without a box (`through`).
 
-Lines are continued along the foil normal: along the beam that adds nothing to d(g.u)/dd, and far tractions are then
-those of a line straight through, which do not bend the foil. The sum does not depend on this choice.
+The plate is unbounded and its field vanishes far from all lines: s is that of the crystal far away, as in the bulk
+field. Nothing is left free, neither a turn nor a bend of the whole foil. Lines are continued outside so that
+connected ones come together again (`foil_frame.cut_lines`); the sum does not depend on how.
 
-Approximations: isotropic elasticity; the faces are parallel in the solution (a wedge or a bend enters through the
-places where tractions and depth are taken: wrong by about the wedge angle in rad, or thickness times curvature);
-the core's spread is left out of H, so that within 2 core radii of an outcrop the field is cut off at R = a;
-a line nearer to a face than 1.5 `grid_nm` over a length, or one that leaves at less than 7 degrees to the face, is
-relaxed as if spread out so far. A turn of the foil as a whole is not resolved: s is that of the mean orientation.
+Approximations: isotropic elasticity, for an anisotropic crystal too; the faces are parallel in the solution (a wedge or
+a bend enters through the places where tractions and depth are taken: wrong by about the wedge angle in rad, or
+thickness times curvature); the core's spread is left out of H, so that within 2 core radii of an outcrop the field is
+cut off at R = a; a line nearer to a face than 1.2 `grid_nm` over a length, or one that leaves at less than 4 degrees to
+the face, is relaxed as if spread out so far: this is the largest error of a coarse grid. Lines that leave the
+field at a grazing angle run out of the fine box; with HELD this turns the foil by up to 1e-4 / (nm |g|) = 0.03 mrad.
 
 Axes: S segments, O outcrops, (Y, X) grid over the image, Q depths.
 """
@@ -65,20 +69,23 @@ DIFFERENCE = np.array([1.0, -4.0, 6.0, -4.0, 1.0])
 SHIFT_STEPS = 1.5
 # Where H is left to the grid wholly, and where the difference is cut off, in grid steps.
 WINDOW_STEPS = 5.0
-REACH_STEPS = 8.0
-STRETCH = 1.8
+REACH_STEPS = 10.0
+# How much farther that may be for lines at a small angle to the face.
+STRETCH = 2.5
 MARGIN_STEPS = 6
+# Nodes down a column beside an outcrop.
+DEPTH_NODES = 7
 SPREAD_STEPS = 1.2
 # Sine of the angle to the face below which a line grazes it: no H, its tractions are spread out instead.
 GRAZING = 0.07
-# Foil kept round the field at least, in thicknesses; the larger box and the points across it of `_bend`.
+# Foil kept round the field at least, in thicknesses, both sides together.
 LEAST_BORDER = 3.0
-THROUGH_DEPTHS = 7
+# Depths at which far fields are reckoned, evenly from face to face.
+THROUGH_DEPTHS, FAR_DEPTHS = 7, 9
 # Levels of ever more spread-out lines: core in thicknesses, box in padded boxes; grid points over a core radius.
 SPREADS = (0.25, 1.0)
 BOXES = (4, 10)
 SPREAD_POINTS = 2.0
-FAR_DEPTHS = 9
 # The fine grid's load holds no net force and moment but by errors, which bend a foil without end: it is solved on a
 # foundation that gives way over so many thicknesses and no further.
 HELD = 2.0
@@ -123,7 +130,8 @@ def plate_correction(
 ) -> PlateField:
     """Correction to d(g.u)/dd (or the derivative along another `direction`) for the lines inside `faces`.
 
-    `straight_on` continues the lines along their tangents instead of the normal, with the same sum.
+    `straight_on` continues the lines along their tangents at first instead of the normal, with the same sum.
+    `padding` is the fine box over the field; long waves have larger boxes of their own.
     """
     require(grid_nm > 0, "grid_nm", "be > 0", grid_nm)
     require(padding >= 1, "padding", "be >= 1", padding)
@@ -153,7 +161,8 @@ def plate_correction(
             values += plate.through(*places, depths)
     over_threads(
         _add_ends, counts[1], ends.places, ends.tables, rotation, np.array([*origin, step]), faces.entrance, faces.exit,
-        step * SHIFT_STEPS, DIFFERENCE, step * WINDOW_STEPS, step * ends.reach_steps, values,
+        step * SHIFT_STEPS, DIFFERENCE, step * WINDOW_STEPS, step * ends.reach_steps,
+        *_from_depth_nodes(depths), values,
     )  # fmt: skip
     for axis in (0, 1):
         values = spline_filter1d(values, order=3, axis=axis, mode="mirror")
@@ -445,7 +454,7 @@ def _relieve(begin, end, places, tables, kink_rows, rotation, surface, side, thi
 
 @numba.njit(cache=True, error_model="numpy", nogil=True)
 def _add_ends(
-    begin, end, places, tables, rotation, grid, entrance, exit_, shift, weights, window_nm, reach, values
+    begin, end, places, tables, rotation, grid, entrance, exit_, shift, weights, window_nm, reach, nodes, spread, values
 ):  # fmt: skip
     """Add to values (Y, X, Q) what of the outcrops' fields a grid can hold: all but `window` H(d)."""
     wx, wy = np.empty(4), np.empty(4)
@@ -466,11 +475,19 @@ def _add_ends(
                 foot = ax * rotation[0, 2] + ay * rotation[1, 2] + az * rotation[2, 2]
                 if ax * ax + ay * ay + az * az - foot * foot > reach[o] ** 2:
                     continue
+                first, last = depths, -1
                 for q in range(depths):
                     z = top + (bottom - top) * q / (depths - 1)
                     fx, fy, fz = ax + rotation[0, 2] * z, ay + rotation[1, 2] * z, az + rotation[2, 2] * z
-                    if fx * fx + fy * fy + fz * fz > reach[o] ** 2:
-                        continue
+                    if fx * fx + fy * fy + fz * fz <= reach[o] ** 2:
+                        first, last = min(first, q), q
+                # Far beside an outcrop H is smooth over a column: a few nodes tell it all.
+                beside = ax * ax + ay * ay + az * az - foot * foot > 0.36 * reach[o] ** 2
+                sparse = beside and last - first >= DEPTH_NODES
+                for p in range(DEPTH_NODES if sparse else last - first + 1):
+                    q = first + (last - first) * (1 + nodes[p]) / 2 if sparse else float(first + p)
+                    z = top + (bottom - top) * q / (depths - 1)
+                    fx, fy, fz = ax + rotation[0, 2] * z, ay + rotation[1, 2] * z, az + rotation[2, 2] * z
                     depth = max(-places[o, 3] * fz, 0.0)
                     total = 0.0
                     for n in range(1, len(weights)):
@@ -480,7 +497,21 @@ def _add_ends(
                     rest = 1.0 - window(r, window_nm)
                     if rest > 0.0:
                         total += rest * from_table(tables[o], u, v, wx, wy) / r
-                    values[i, j, q] += total
+                    if sparse:
+                        to_nodes = spread[last - first]
+                        for c in range(last - first + 1):
+                            values[i, j, first + c] += to_nodes[c, p] * total
+                    else:
+                        values[i, j, first + p] += total
+
+
+def _from_depth_nodes(depths: int) -> tuple[np.ndarray, np.ndarray]:
+    """Chebyshev nodes (N,) and matrices (C, Q, N) from them to 0 ... C evenly spaced over the same stretch."""
+    nodes = np.cos(np.pi * (np.arange(DEPTH_NODES) + 0.5) / DEPTH_NODES)
+    spread = np.zeros((depths, depths, DEPTH_NODES))
+    for last in range(1, depths):
+        spread[last, : last + 1] = _lagrange(nodes, 2 * np.arange(last + 1) / last - 1)
+    return nodes, spread
 
 
 def _spline_matrix(nodes: int) -> np.ndarray:
