@@ -87,6 +87,21 @@ def test_end_on_screw_follows_the_eshelby_stroh_series():
         assert error < 1e-3 / 2 and error < 1e-2 / r
 
 
+@pytest.mark.parametrize(
+    ("c44_GPa", "c66_GPa", "wrong"),
+    [(16.4, 16.7, 0.004), (46.7, 35.1, 0.066), (38.3, 63.4, 0.135)],  # Mg, Ti, Zn: Simmons & Wang 1971
+)
+def test_what_isotropic_relaxation_costs_a_screw_end_on_along_c(c44_GPa, c66_GPa, wrong):
+    # Torsion about the axis of a hexagonal crystal: the isotropic one with depth stretched by sqrt(c66/c44).
+    points = inside(FoilFaces.flat(100, (256, 256)), 400, half_nm=120)
+    points = points[np.hypot(points[:, 0], points[:, 1]) > 5]
+    values, _ = correction(endless([0, 0, 1], [0, 0, 1.0]), FoilFaces.flat(100, (256, 256)), points, g=[1, 0, 0])
+    x, y, z = points.T
+    stretch = math.sqrt(c66_GPa / c44_GPa)
+    exact = twist_series(x, y, stretch * z, 50 * stretch)
+    assert np.sqrt(((values - exact) ** 2).mean() / (exact**2).mean()) == pytest.approx(wrong, rel=0.3, abs=0.003)
+
+
 @pytest.mark.parametrize("normal", [(0, 0, 1), (0.3, -0.5, 1)])
 def test_tractions_vanish_on_both_faces(normal):
     faces = FoilFaces.flat(100, (200, 200), normal)
