@@ -82,9 +82,9 @@ GRAZING = 0.07
 LEAST_BORDER = 3.0
 # Depths at which far fields are reckoned, evenly from face to face.
 THROUGH_DEPTHS, FAR_DEPTHS = 7, 9
-# Levels of ever more spread-out lines: core in thicknesses, box in padded boxes; grid points over a core radius.
+# Levels of ever more spread-out lines: core and border round the fine box in thicknesses; grid points over a core radius.
 SPREADS = (0.25, 1.0)
-BOXES = (4, 10)
+BORDERS = (24, 72)
 SPREAD_POINTS = 2.0
 # The fine grid's load holds no net force and moment but by errors, which bend a foil without end: it is solved on a
 # foundation that gives way over so many thicknesses and no further.
@@ -365,7 +365,7 @@ def _far(
 ) -> np.ndarray:
     """The plate's answer (Y, X, Q) to the lines spread out for one level less that for the next, on a grid of its own."""
     step = SPREADS[level] * plate.thickness_nm / SPREAD_POINTS
-    padded = [_fast_multiple(math.ceil(BOXES[level] * n / step), 2) for n in box_nm]
+    padded = [_fast_multiple(math.ceil((n + BORDERS[level] * plate.thickness_nm) / step), 2) for n in box_nm]
     counts = [min(2 * math.ceil((at[-1] - at[0]) / step / 2) + 10, n) for n, at in zip(padded, places)]
     values = plate.waves(plate.spread_load(level, padded, step), padded, counts, step, FAR_DEPTHS)
     down = _lagrange(np.linspace(0, 1, FAR_DEPTHS), np.linspace(0, 1, depths))
