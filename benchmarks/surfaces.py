@@ -13,7 +13,8 @@ from physics.strain.foil_frame import FoilFaces
 from physics.strain.plate import PlateField, plate_correction
 
 PROBES = 1000
-FINE_GRID_NM = 2.0
+# The same plate and box on a much finer grid.
+FINE_GRID_NM = 1.5
 
 
 def rows() -> list[Row]:

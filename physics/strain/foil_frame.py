@@ -11,14 +11,19 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+from scipy.spatial import cKDTree
 
 from physics.errors import require
 from physics.frozen import frozen_array
 from physics.strain.segments import Segments
 
-# How far cut ends run on along the foil normal, and the length that stands for an endless straight line.
+# The length that stands for an endless straight line.
 ENDLESS_NM = 1e6
 ON_FACE_NM = 1e-5
+# How far above the faces cut lines are led together, in thicknesses.
+CLEARANCE = 1.0
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -96,14 +101,19 @@ class CutLines:
     """Lines cut at the faces: `inside`, their `continuation` outside along `outward`, and the places of both.
 
     An outcrop (O) has its place in the image frame, its side (+1 entrance, -1 exit), the Burgers vector of the
-    line that leaves there with `outward_nm` the direction of its inner part, pointing out of the foil.
+    line that leaves there with `outward` the direction of its inner part, pointing out of the foil, and `onward` the
+    one in which its continuation begins. `through_place_nm`, `through_burgers_nm` (G, 3) are the endless normals, up
+    the gun's side, on which the continuations of each connected group of lines end.
     """
 
     inside: Segments
     continuation: Segments
+    through_place_nm: np.ndarray
+    through_burgers_nm: np.ndarray
     place_nm: np.ndarray
     side: np.ndarray
     outward: np.ndarray
+    onward: np.ndarray
     burgers_nm: np.ndarray
     line: np.ndarray
     normal: np.ndarray
@@ -115,7 +125,11 @@ class CutLines:
     @property
     def segments(self) -> Segments:
         """Inner parts and continuation together."""
-        a, b = self.inside, self.continuation
+        return self.chords(0.0)
+
+    def chords(self, length_nm: float) -> Segments:
+        """The same with inner parts joined up to a length."""
+        a, b = merged(self.inside, length_nm), self.continuation
         return Segments(
             start_nm=np.concatenate([a.start_nm, b.start_nm]), end_nm=np.concatenate([a.end_nm, b.end_nm]),
             burgers_nm=np.concatenate([a.burgers_nm, b.burgers_nm]), line=np.concatenate([a.line, b.line]),
@@ -123,16 +137,20 @@ class CutLines:
 
 
 def cut_lines(segments: Segments, faces: FoilFaces, straight_on: bool = False) -> CutLines:
-    """Cut lines at the faces and continue them along the foil normal, or along their own tangent if `straight_on`.
+    """Cut lines at the faces and continue them outside, so that what is connected comes together again far away.
 
-    What lies outside, or in a face, is dropped: a line in a free surface is a step without stress.
+    A continuation runs along the foil normal, or along the line's own tangent if `straight_on`, up to CLEARANCE
+    thicknesses above the face, then level to the middle of its connected group's outcrops, and on along the
+    normal. All that a group and the endless normal there with its Burgers vector differ by are closed loops, whose
+    tractions fall as 1/r^3. What lies outside, or in a face, is dropped: a line in a free surface is a step without
+    stress.
     """
     start, along = segments.start_nm, segments.end_nm - segments.start_nm
     cuts = [np.zeros(len(segments)), np.ones(len(segments))]
     for face in (faces.entrance, faces.exit):
         cuts.extend(_crossings(start, along, face))
     cuts = np.sort(np.clip(np.stack(cuts, axis=1), 0, 1), axis=1)
-    parts, ends = [], []
+    parts, ends, order, kept = [], [], [], 0
     for i in range(cuts.shape[1] - 1):
         first, last = cuts[:, i], cuts[:, i + 1]
         middle = start + ((first + last) / 2)[:, None] * along
@@ -147,24 +165,82 @@ def cut_lines(segments: Segments, faces: FoilFaces, straight_on: bool = False) -
             out = np.minimum(above, below) < ON_FACE_NM
             tangent = sense * along[keep] / np.linalg.norm(along[keep], axis=1, keepdims=True)
             # Burgers vectors are those of a line that runs outward.
-            ends.append((points[out], side[out], tangent[out], sense * segments.burgers_nm[keep][out], segments.line[keep][out]))
-    a, b, burgers, line = (np.concatenate(p) for p in zip(*parts))
-    place, side, outward, end_burgers, end_line = (np.concatenate(p) for p in zip(*ends))
-    direction = outward if straight_on else side[:, None] * faces.normal_image
+            burgers = sense * segments.burgers_nm[keep]
+            ends.append((points[out], side[out], tangent[out], burgers[out], segments.line[keep][out], kept + np.flatnonzero(out)))
+        order.append(keep * cuts.shape[1] + i)
+        kept += len(keep)
+    order = np.argsort(np.concatenate(order))
+    a, b, burgers, line = (np.concatenate(p)[order] for p in zip(*parts))
+    place, side, outward, end_burgers, end_line, owner = (np.concatenate(p) for p in zip(*ends))
+    owner = np.argsort(order)[owner]
+    n, up = faces.normal_image, side[:, None] * faces.normal_image
+    sine = np.einsum("oi,oi->o", outward, up)[:, None]
+    onward = np.where(straight_on & (sine > 0.1), outward, up)
+    corner = place + CLEARANCE * faces.thickness_nm * onward / np.einsum("oi,oi->o", onward, up)[:, None]
+    group, middle, through = _gathered(_connected(a, b)[owner], place, side, end_burgers)
+    foot = middle[group] + np.einsum("oi,i->o", corner - middle[group], n)[:, None] * n
+    level = np.linalg.norm(foot - corner, axis=1) > ON_FACE_NM
     return CutLines(
         inside=Segments(start_nm=a, end_nm=b, burgers_nm=burgers, line=line),
         continuation=Segments(
-            start_nm=place, end_nm=place + ENDLESS_NM * direction, burgers_nm=end_burgers, line=end_line
+            start_nm=np.concatenate([place, corner[level], foot]),
+            end_nm=np.concatenate([corner, foot[level], foot + ENDLESS_NM * up]),
+            burgers_nm=np.concatenate([end_burgers, end_burgers[level], end_burgers]),
+            line=np.concatenate([end_line, end_line[level], end_line]),
         ),
-        place_nm=place, side=side, outward=outward, burgers_nm=end_burgers, line=end_line,
-        normal=faces.normal_image,
+        through_place_nm=middle, through_burgers_nm=through,
+        place_nm=place, side=side, outward=outward, onward=onward, burgers_nm=end_burgers, line=end_line, normal=n,
     )  # fmt: skip
+
+
+def merged(segments: Segments, length_nm: float) -> Segments:
+    """Neighbours of one line joined, end to start, to chords of at most that length: no end comes free."""
+    start, end, burgers, line = segments.start_nm, segments.end_nm, segments.burgers_nm, segments.line
+    if len(start) == 0:
+        return segments
+    apart = (np.abs(start[1:] - end[:-1]).max(axis=1) > ON_FACE_NM) | (line[1:] != line[:-1])
+    apart = np.concatenate([[True], apart | (np.abs(burgers[1:] - burgers[:-1]).max(axis=1) > 0)])
+    first, room = [], 0.0
+    for i, (new, length) in enumerate(zip(apart.tolist(), np.linalg.norm(end - start, axis=1).tolist())):
+        room -= length
+        if new or room < 0:
+            first.append(i)
+            room = length_nm - length
+    first = np.array(first)
+    last = np.append(first[1:], len(start)) - 1
+    # A loop shorter than that has no chord, and no part in what is far.
+    whole = np.linalg.norm(end[last] - start[first], axis=1) > ON_FACE_NM
+    first, last = first[whole], last[whole]
+    return Segments(start_nm=start[first], end_nm=end[last], burgers_nm=burgers[first], line=line[first])
+
+
+def _connected(start: np.ndarray, end: np.ndarray) -> np.ndarray:
+    """A number for each segment, the same for all that hang together by their ends."""
+    count = len(start)
+    if count == 0:
+        return np.zeros(0, dtype=int)
+    ends = cKDTree(np.concatenate([start, end])).query_pairs(10 * ON_FACE_NM, output_type="ndarray") % count
+    touch = coo_array((np.ones(len(ends)), (ends[:, 0], ends[:, 1])), shape=(count, count))
+    return connected_components(touch, directed=False)[1]
+
+
+def _gathered(
+    group: np.ndarray, place: np.ndarray, side: np.ndarray, burgers: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Numbers of the groups that have outcrops (O,), the middles of their outcrops and the b of the normal there (G, 3)."""
+    _, group = np.unique(group, return_inverse=True)
+    count = int(group.max()) + 1 if len(group) else 0
+    middle, through = np.zeros((count, 3)), np.zeros((count, 3))
+    np.add.at(middle, group, place / np.bincount(group, minlength=count)[group][:, None])
+    # What goes up above comes up from below: half of both together, also where a line ends within the foil.
+    np.add.at(through, group, side[:, None] * burgers / 2)
+    return group, middle, through
 
 
 def kinks(cut: CutLines, chosen: np.ndarray) -> Segments:
     """The straight lines of `chosen` outcrops (2 O segments): endless inside, then as they are continued outside."""
     place = cut.place_nm[chosen]
-    inner, outer = place - ENDLESS_NM * cut.outward[chosen], cut.continuation.end_nm[chosen]
+    inner, outer = place - ENDLESS_NM * cut.outward[chosen], place + ENDLESS_NM * cut.onward[chosen]
     return Segments(
         start_nm=np.concatenate([inner, place]), end_nm=np.concatenate([place, outer]),
         burgers_nm=np.tile(cut.burgers_nm[chosen], (2, 1)), line=np.tile(np.arange(len(chosen)), 2),

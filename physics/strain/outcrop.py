@@ -24,7 +24,7 @@ import numpy as np
 ANGLES = 128
 HARMONICS = 40
 # Grid of w: 2 HALF_GRID + 1 points from edge to edge of the disc, MARGIN beyond it for cubic interpolation.
-HALF_GRID = 16
+HALF_GRID = 24
 MARGIN = 2
 GRID = 2 * (HALF_GRID + MARGIN) + 1
 

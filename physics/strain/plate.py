@@ -6,17 +6,21 @@ with their opposite. Two parts make it up:
 - Near an outcrop it goes as 1/R. There stands H, the exact correction of a half-space (`outcrop`), in a
   combination sum_j c_j H(d + d_j) of depths whose tractions fall as (D/r)^4 beyond D: it takes the singular part
   and leaves a load that a grid resolves.
-- The rest is solved wave by wave, exp(i k.X), as a plate of the foil's mean thickness (`plate_modes`) on a grid
-  padded to `padding` times the field.
+- The rest is solved wave by wave, exp(i k.X), as a plate of the foil's mean thickness (`plate_modes`), on a fine grid
+  little larger than the field for what is near, and for what is far on coarse grids over larger boxes: there lines are
+  spread out, over SPREADS[0] thicknesses, then over SPREADS[1]; each level holds the difference to the next, which
+  falls as 1/r^3. What is left after the last, lines straight through, is summed without a box (`through`).
 
-Lines are continued along the foil normal: along the beam that adds nothing to d(g.u)/dd, and far tractions are then
-those of a line straight through, which do not bend the foil. The sum does not depend on this choice.
+The plate is unbounded and its field vanishes far from all lines: s is that of the crystal far away, as in the bulk
+field. Nothing is left free, neither a turn nor a bend of the whole foil. Lines are continued outside so that
+connected ones come together again (`foil_frame.cut_lines`); the sum does not depend on how.
 
-Approximations: isotropic elasticity; the faces are parallel in the solution (a wedge or a bend enters through the
-places where tractions and depth are taken: wrong by about the wedge angle in rad, or thickness times curvature);
-the core's spread is left out of H, so that within 2 core radii of an outcrop the field is cut off at R = a;
-a line nearer to a face than 1.5 `grid_nm` over a length, or one that leaves at less than 7 degrees to the face, is
-relaxed as if spread out so far. A turn of the foil as a whole is not resolved: s is that of the mean orientation.
+Approximations: isotropic elasticity, for an anisotropic crystal too; the faces are parallel in the solution (a wedge or
+a bend enters through the places where tractions and depth are taken: wrong by about the wedge angle in rad, or
+thickness times curvature); the core's spread is left out of H, so that within 2 core radii of an outcrop the field is
+cut off at R = a; a line nearer to a face than 1.2 `grid_nm` over a length, or one that leaves at less than 4 degrees to
+the face, is relaxed as if spread out so far: this is the largest error of a coarse grid. Lines that leave the
+field at a grazing angle run out of the fine box; with HELD this turns the foil by up to 1e-4 / (nm |g|) = 0.03 mrad.
 
 Axes: S segments, O outcrops, (Y, X) grid over the image, Q depths.
 """
@@ -24,18 +28,19 @@ Axes: S segments, O outcrops, (Y, X) grid over the image, Q depths.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numba
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy import fft
+from scipy.interpolate import make_interp_spline
 from scipy.ndimage import spline_filter1d
 
 from physics.errors import require
 from physics.frozen import frozen_array
 from physics.parallel import over_threads
-from physics.strain.foil_frame import CutLines, FoilFaces, cut_lines, kinks, monomials
+from physics.strain.foil_frame import ENDLESS_NM, CutLines, FoilFaces, cut_lines, kinks, monomials
 from physics.strain.isotropic import DOWN
 from physics.strain.outcrop import (
     ANGLES,
@@ -56,22 +61,34 @@ from physics.strain.plate_modes import (
 )  # fmt: skip
 from physics.strain.segments import Segments
 from physics.strain.sheet import sheet_tractions
+from physics.strain.through import through_field, through_profiles
 from physics.strain.traction import add_traction, traction_rows, tractions
 
 # sum_j c_j H(d + j D), j = 0..4: fourth difference, D in grid steps.
 DIFFERENCE = np.array([1.0, -4.0, 6.0, -4.0, 1.0])
-SHIFT_STEPS = 1.75
+SHIFT_STEPS = 1.5
 # Where H is left to the grid wholly, and where the difference is cut off, in grid steps.
 WINDOW_STEPS = 5.0
-REACH_STEPS = 14.0
+REACH_STEPS = 10.0
+# How much farther that may be for lines at a small angle to the face.
+STRETCH = 2.5
 MARGIN_STEPS = 6
-SPREAD_STEPS = 1.5
+# Nodes down a column beside an outcrop.
+DEPTH_NODES = 7
+SPREAD_STEPS = 1.2
 # Sine of the angle to the face below which a line grazes it: no H, its tractions are spread out instead.
-GRAZING = 0.12
-# Foil kept round the field at least, in thicknesses; the larger box and the points across it of `_bend`.
-LEAST_BORDER = 5.0
-FAR_BOX = 4
-FAR_POINTS = 32
+GRAZING = 0.07
+# Foil kept round the field at least, in thicknesses, both sides together.
+LEAST_BORDER = 3.0
+# Depths at which far fields are reckoned, evenly from face to face.
+THROUGH_DEPTHS, FAR_DEPTHS = 7, 9
+# Levels of ever more spread-out lines: core and border round the fine box in thicknesses; grid points over a core radius.
+SPREADS = (0.25, 1.0)
+BORDERS = (24, 72)
+SPREAD_POINTS = 2.0
+# The fine grid's load holds no net force and moment but by errors, which bend a foil without end: it is solved on a
+# foundation that gives way over so many thicknesses and no further.
+HELD = 2.0
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -107,13 +124,14 @@ def plate_correction(
     poisson_ratio: float,
     core_nm: float,
     grid_nm: float = 4.0,
-    padding: float = 2.0,
+    padding: float = 1.5,
     direction: ArrayLike = DOWN,
     straight_on: bool = False,
 ) -> PlateField:
     """Correction to d(g.u)/dd (or the derivative along another `direction`) for the lines inside `faces`.
 
-    `straight_on` continues the lines along their tangents instead of the normal, with the same sum.
+    `straight_on` continues the lines along their tangents at first instead of the normal, with the same sum.
+    `padding` is the fine box over the field; long waves have larger boxes of their own.
     """
     require(grid_nm > 0, "grid_nm", "be > 0", grid_nm)
     require(padding >= 1, "padding", "be >= 1", padding)
@@ -125,8 +143,7 @@ def plate_correction(
     cut = cut_lines(segments, faces, straight_on)
     counts = [math.ceil(n / step) + 1 + 2 * MARGIN_STEPS for n in faces.field_nm]
     least = [max(padding * n, n + LEAST_BORDER * thickness) for n in faces.field_nm]
-    coarse = 2 ** max(0, round(math.log2(max(least) / step / FAR_POINTS)))
-    padded = [_fast_multiple(max(math.ceil(n / step), c), 2 * coarse) for n, c in zip(least, counts)]
+    padded = [_fast_multiple(max(math.ceil(n / step), c), 2) for n, c in zip(least, counts)]
     depths = max(5, math.ceil(thickness / faces.normal_image[2] / (0.75 * step)) + 1)
 
     ends = _ends(cut, rotation, g, e, poisson_ratio)
@@ -134,13 +151,18 @@ def plate_correction(
         cut=cut, ends=ends, faces=faces, thickness_nm=thickness, poisson_ratio=poisson_ratio, core_nm=core_nm, g=g, e=e
     )  # fmt: skip
     load = plate.load(padded, step)
-    values = plate.waves(load, padded, counts, step, depths)
+    values = plate.waves(load, padded, counts, step, depths, HELD * thickness)
     origin = [_first(p, step) + (p - n) // 2 * step for p, n in zip(padded, counts)]
     if len(cut.segments):
-        values += _bend(plate, load, coarse, step, [o + step * np.arange(n) for o, n in zip(origin, counts)], depths)
+        places = [o + step * np.arange(n) for o, n in zip(origin, counts)]
+        for level in range(len(SPREADS)):
+            values += _far(plate, level, places, [n * step for n in padded], depths)
+        if len(cut.through_place_nm):
+            values += plate.through(*places, depths)
     over_threads(
         _add_ends, counts[1], ends.places, ends.tables, rotation, np.array([*origin, step]), faces.entrance, faces.exit,
-        step * SHIFT_STEPS, DIFFERENCE, step * WINDOW_STEPS, step * ends.reach_steps, values,
+        step * SHIFT_STEPS, DIFFERENCE, step * WINDOW_STEPS, step * ends.reach_steps,
+        *_from_depth_nodes(depths), values,
     )  # fmt: skip
     for axis in (0, 1):
         values = spline_filter1d(values, order=3, axis=axis, mode="mirror")
@@ -181,7 +203,7 @@ def _ends(cut: CutLines, rotation: np.ndarray, g: np.ndarray, e: np.ndarray, nu:
                 traction_tables[at, c] = flip[c] * isotropic_tables(stress[:, :, c], tau_hat)
     # The tractions of a line at a small angle to the face vary over its own depth, not over r.
     sine = np.abs(cut.outward[chosen] @ rotation[2])
-    reach_steps = REACH_STEPS * np.clip(0.7 / np.maximum(sine, 1e-3), 1, 2.5)
+    reach_steps = REACH_STEPS * np.clip(0.7 / np.maximum(sine, 1e-3), 1, STRETCH)
     return _Ends(places=places, tables=tables, traction_tables=traction_tables, reach_steps=reach_steps)
 
 
@@ -215,7 +237,7 @@ class _Plate:
         """sigma.Z (2, 3, Y, X) that the plate must cancel on its upper and lower face."""
         cut, rotation, nu = self.cut, self.faces.foil_from_image, self.poisson_ratio
         cores = _cores(cut, self.faces, step, self.core_nm)
-        rows = traction_rows(cut.segments, rotation[2], rotation, nu, cores)
+        rows = np.concatenate([traction_rows(cut.segments, rotation[2], rotation, nu, cores), self.spread_rows(SPREADS[0], -1)])
         kink_rows = traction_rows(kinks(cut, cut.steep(GRAZING)), rotation[2], rotation, nu, self.core_nm)
         load = np.empty((2, 3, padded[1], padded[0]))
         for f, (side, face) in enumerate(((1.0, self.faces.entrance), (-1.0, self.faces.exit))):
@@ -229,15 +251,56 @@ class _Plate:
             )  # fmt: skip
         return load
 
-    def far_load(self, padded: list[int], step: float) -> np.ndarray:
-        """The same (2, 3, Y, X) with every line spread out so far that the grid resolves it."""
+    def through_rows(self) -> np.ndarray:
+        """Rows that take the tractions of the endless normals off a load."""
+        cut, rotation = self.cut, self.faces.foil_from_image
+        reach = ENDLESS_NM * rotation[2]
+        normals = Segments(
+            start_nm=cut.through_place_nm - reach, end_nm=cut.through_place_nm + reach,
+            burgers_nm=-cut.through_burgers_nm, line=np.arange(len(cut.through_place_nm)),
+        )  # fmt: skip
+        return traction_rows(normals, rotation[2], rotation, self.poisson_ratio, self.thickness_nm)
+
+    def through(self, x_nm: np.ndarray, y_nm: np.ndarray, depths: int) -> np.ndarray:
+        """The plate's answer (Y, X, Q) to the endless normals of unbounded plates, at image x (X,), y (Y,)."""
+        rotation, t = self.faces.foil_from_image, self.thickness_nm
+        n = rotation[2]
+        profiles = through_profiles(
+            rotation @ self.g, rotation @ self.e, self.poisson_ratio, np.linspace(0.5, -0.5, THROUGH_DEPTHS)
+        )
+        nodes, spread = zip(*(_chebyshev(v, t) for v in (x_nm, y_nm)))
+        x, y = (v.ravel() for v in np.meshgrid(*nodes))
+        middle = (self.faces.entrance + self.faces.exit)[:3] / 2
+        points = np.stack([x, y, middle[0] + middle[1] * x + middle[2] * y], axis=-1) @ rotation[:2].T
+        drift = np.linspace(t / 2, -t / 2, THROUGH_DEPTHS)[:, None] * rotation[:2, 2] / n[2]
+        places = self.cut.through_place_nm @ rotation[:2].T
+        x, y = (np.ascontiguousarray(v) / t for v in np.moveaxis(points[:, None] + drift, -1, 0))
+        values = through_field(places / t, self.cut.through_burgers_nm @ rotation.T / t, profiles, x, y)
+        down = _lagrange(np.linspace(0, 1, THROUGH_DEPTHS), np.linspace(0, 1, depths))
+        values = values.reshape(len(nodes[1]), len(nodes[0]), -1)
+        return np.einsum("ya,xb,qc,abc->yxq", spread[1], spread[0], down, values, optimize=True)
+
+    def spread_rows(self, spread: float, sign: int) -> np.ndarray:
+        """Rows of all lines spread out over so many thicknesses, times a sign."""
+        # Chords stand in for pieces shorter than the core, the same ones in both levels.
+        lines, rotation = self.cut.chords(spread * self.thickness_nm), self.faces.foil_from_image
+        lines = replace(lines, burgers_nm=sign * lines.burgers_nm)
+        return traction_rows(lines, rotation[2], rotation, self.poisson_ratio, spread * self.thickness_nm)
+
+    def spread_load(self, level: int, padded: list[int], step: float) -> np.ndarray:
+        """sigma.Z (2, 3, Y, X) of the lines spread out for one level less that of the next."""
         rotation = self.faces.foil_from_image
-        rows = traction_rows(self.cut.segments, rotation[2], rotation, self.poisson_ratio, SPREAD_STEPS * step)
+        last = level == len(SPREADS) - 1
+        less = self.through_rows() if last else self.spread_rows(SPREADS[level + 1], -1)
+        rows = np.concatenate([self.spread_rows(SPREADS[level], 1), less])
         lifts = [side * self.thickness_nm / 2 * rotation[2] for side in (1, -1)]
         surfaces = [_surface(f, l, padded, step) for f, l in zip((self.faces.entrance, self.faces.exit), lifts)]
         return np.stack([sheet_tractions(rows, surface, (padded[1], padded[0])) for surface in surfaces])
 
-    def waves(self, load: np.ndarray, padded: list[int], counts: list[int], step: float, depths: int) -> np.ndarray:
+    def waves(
+        self, load: np.ndarray, padded: list[int], counts: list[int], step: float, depths: int,
+        held_nm: float | None = None,
+    ) -> np.ndarray:
         """The plate's answer (Y, X, Q) to a load on the part of the grid that is wanted."""
         rotation, workers = self.faces.foil_from_image, numba.get_num_threads()
         transform = -fft.rfft2(load, workers=workers)
@@ -253,6 +316,9 @@ class _Plate:
         # In-plane foil coordinates of the mid-plane over image x, y, and how they drift up the beam.
         foil_from_xy = rotation[:2] @ np.array([[1, 0], [0, 1], [-n[0] / n[2], -n[1] / n[2]]])
         kx, ky = np.einsum("ji,jyx->iyx", np.linalg.inv(foil_from_xy), k_image)
+        if held_nm is not None:
+            k4 = (kx * kx + ky * ky) ** 2 * held_nm**4
+            transform *= k4 / (1 + k4)
         z_nodes = np.linspace(self.thickness_nm / 2, -self.thickness_nm / 2, depths)
         out = np.empty((depths, *kx.shape), dtype=np.complex128)
         over_threads(
@@ -264,6 +330,22 @@ class _Plate:
         rows = fft.ifft(out, axis=1, workers=workers, overwrite_x=True)[:, skipped[1] : skipped[1] + counts[1]]
         values = fft.irfft(rows, n=padded[0], axis=2, workers=workers)[..., skipped[0] : skipped[0] + counts[0]]
         return np.ascontiguousarray(values.transpose(1, 2, 0))
+
+
+def _lagrange(nodes: np.ndarray, at: np.ndarray) -> np.ndarray:
+    """Matrix (P, N) that takes values at nodes (N,) to the polynomial through them at points (P,)."""
+    apart = nodes[:, None] - nodes + np.eye(len(nodes))
+    away = np.repeat((at[:, None] - nodes)[:, None, :], len(nodes), axis=1)
+    away[:, np.arange(len(nodes)), np.arange(len(nodes))] = 1.0
+    return away.prod(axis=-1) / apart.prod(axis=-1)
+
+
+def _chebyshev(places_nm: np.ndarray, smooth_nm: float) -> tuple[np.ndarray, np.ndarray]:
+    """Chebyshev nodes over a line of points, enough for a field as smooth as that, and the matrix to the points."""
+    middle, half = (places_nm[0] + places_nm[-1]) / 2, (places_nm[-1] - places_nm[0]) / 2
+    count = 8 + math.ceil(4.5 * half * 2 / smooth_nm)
+    nodes = np.cos(np.pi * (np.arange(count) + 0.5) / count)
+    return middle + half * nodes, _lagrange(nodes, (places_nm - middle) / half)
 
 
 def _first(padded: int, step: float) -> float:
@@ -278,41 +360,23 @@ def _fast_multiple(least: int, of: int) -> int:
     return n
 
 
-def _smoothed(load: np.ndarray) -> np.ndarray:
-    """Means (1, 2, 1)/4 along both axes: half-way frequencies, which `waves` leaves out, are gone before."""
-    for axis in (-1, -2):
-        load = (np.roll(load, 1, axis) + 2 * load + np.roll(load, -1, axis)) / 4
-    return load
-
-
-def _bend(
-    plate: _Plate, load: np.ndarray, coarse: int, step: float, places: list[np.ndarray], depths: int
+def _far(
+    plate: _Plate, level: int, places: list[np.ndarray], box_nm: list[float], depths: int
 ) -> np.ndarray:
-    """What the neighbours that the padded grid implies keep the foil from: a plane in x, y at each depth (Y, X, Q).
+    """The plate's answer (Y, X, Q) to the lines spread out for one level less that for the next, on a grid of its own."""
+    step = SPREADS[level] * plate.thickness_nm / SPREAD_POINTS
+    padded = [_fast_multiple(math.ceil((n + BORDERS[level] * plate.thickness_nm) / step), 2) for n in box_nm]
+    counts = [min(2 * math.ceil((at[-1] - at[0]) / step / 2) + 10, n) for n, at in zip(padded, places)]
+    values = plate.waves(plate.spread_load(level, padded, step), padded, counts, step, FAR_DEPTHS)
+    down = _lagrange(np.linspace(0, 1, FAR_DEPTHS), np.linspace(0, 1, depths))
+    across = [_spline(_first(n, step), step, n, at) for n, at in zip(counts, places)]
+    values = np.einsum("qc,abc->abq", down, values)
+    return np.einsum("ya,abq->ybq", across[1], np.einsum("xb,abq->axq", across[0], values, optimize=True), optimize=True)
 
-    A periodic plate of size L cannot curve as a whole, and of an inclined line's bending moment, which falls as
-    1/r, it misses a part that goes as 1/L. Grids of L and FAR_BOX L, `coarse` times coarser, give that part; both
-    hold the same load within L, in means over `coarse` points, which keep its force and moment.
-    """
-    rows, columns = load.shape[2] // coarse, load.shape[3] // coarse
-    within = load.reshape(2, 3, rows, coarse, columns, coarse).mean(axis=(3, 5))
-    small, large, step = [columns, rows], [FAR_BOX * columns, FAR_BOX * rows], coarse * step
-    inner = [2 * math.ceil(n / step / 2) for n in plate.faces.field_nm]
-    far = plate.far_load(large, step)
-    middle = tuple(slice((a - b) // 2, (a + b) // 2) for a, b in zip(large[::-1], small[::-1]))
-    far[(..., *middle)] = within
-    far, within = (_smoothed(field) for field in (far, within))
-    change = plate.waves(far, large, inner, step, 5) - plate.waves(within, small, inner, step, 5)
-    change = change.reshape(-1, 5)
-    x, y = np.meshgrid(*(_first(n, step) + step * np.arange(n) for n in inner))
-    basis = np.stack([np.ones(x.size), x.ravel(), y.ravel()], axis=1)
-    # What is left beyond FAR_BOX L falls as 1/L. A turn of the whole foil is not told from the beam's: s is that of
-    # the mean orientation over the padded box.
-    rest = np.array([0.0, FAR_BOX / (FAR_BOX - 1), FAR_BOX / (FAR_BOX - 1)])
-    plane = np.linalg.lstsq(basis, change, rcond=None)[0] * rest[:, None]
-    spot = np.linspace(0, 4, depths)
-    constant, along_x, along_y = (np.interp(spot, np.arange(5), row) for row in plane)
-    return constant + places[0][None, :, None] * along_x + places[1][:, None, None] * along_y
+
+def _spline(first: float, step: float, count: int, at: np.ndarray) -> np.ndarray:
+    """Matrix (P, N) of the spline of degree 7 through values on an even grid to points."""
+    return make_interp_spline(first + step * np.arange(count), np.eye(count), k=7)(at)
 
 
 def _cores(cut: CutLines, faces: FoilFaces, step: float, core_nm: float) -> np.ndarray:
@@ -333,6 +397,7 @@ def _cores(cut: CutLines, faces: FoilFaces, step: float, core_nm: float) -> np.n
     cores = np.sqrt(np.maximum(core_nm**2, spread**2 - np.minimum(depth, spread) ** 2))
     outside = np.full(len(cut.continuation), max(core_nm, spread))
     outside[steep] = core_nm
+    outside[len(cut.place_nm) :] = core_nm
     return np.concatenate([cores, outside])
 
 
@@ -389,7 +454,7 @@ def _relieve(begin, end, places, tables, kink_rows, rotation, surface, side, thi
 
 @numba.njit(cache=True, error_model="numpy", nogil=True)
 def _add_ends(
-    begin, end, places, tables, rotation, grid, entrance, exit_, shift, weights, window_nm, reach, values
+    begin, end, places, tables, rotation, grid, entrance, exit_, shift, weights, window_nm, reach, nodes, spread, values
 ):  # fmt: skip
     """Add to values (Y, X, Q) what of the outcrops' fields a grid can hold: all but `window` H(d)."""
     wx, wy = np.empty(4), np.empty(4)
@@ -410,11 +475,19 @@ def _add_ends(
                 foot = ax * rotation[0, 2] + ay * rotation[1, 2] + az * rotation[2, 2]
                 if ax * ax + ay * ay + az * az - foot * foot > reach[o] ** 2:
                     continue
+                first, last = depths, -1
                 for q in range(depths):
                     z = top + (bottom - top) * q / (depths - 1)
                     fx, fy, fz = ax + rotation[0, 2] * z, ay + rotation[1, 2] * z, az + rotation[2, 2] * z
-                    if fx * fx + fy * fy + fz * fz > reach[o] ** 2:
-                        continue
+                    if fx * fx + fy * fy + fz * fz <= reach[o] ** 2:
+                        first, last = min(first, q), q
+                # Far beside an outcrop H is smooth over a column: a few nodes tell it all.
+                beside = ax * ax + ay * ay + az * az - foot * foot > 0.36 * reach[o] ** 2
+                sparse = beside and last - first >= DEPTH_NODES
+                for p in range(DEPTH_NODES if sparse else last - first + 1):
+                    q = first + (last - first) * (1 + nodes[p]) / 2 if sparse else float(first + p)
+                    z = top + (bottom - top) * q / (depths - 1)
+                    fx, fy, fz = ax + rotation[0, 2] * z, ay + rotation[1, 2] * z, az + rotation[2, 2] * z
                     depth = max(-places[o, 3] * fz, 0.0)
                     total = 0.0
                     for n in range(1, len(weights)):
@@ -424,7 +497,21 @@ def _add_ends(
                     rest = 1.0 - window(r, window_nm)
                     if rest > 0.0:
                         total += rest * from_table(tables[o], u, v, wx, wy) / r
-                    values[i, j, q] += total
+                    if sparse:
+                        to_nodes = spread[last - first]
+                        for c in range(last - first + 1):
+                            values[i, j, first + c] += to_nodes[c, p] * total
+                    else:
+                        values[i, j, first + p] += total
+
+
+def _from_depth_nodes(depths: int) -> tuple[np.ndarray, np.ndarray]:
+    """Chebyshev nodes (N,) and matrices (C, Q, N) from them to 0 ... C evenly spaced over the same stretch."""
+    nodes = np.cos(np.pi * (np.arange(DEPTH_NODES) + 0.5) / DEPTH_NODES)
+    spread = np.zeros((depths, depths, DEPTH_NODES))
+    for last in range(1, depths):
+        spread[last, : last + 1] = _lagrange(nodes, 2 * np.arange(last + 1) / last - 1)
+    return nodes, spread
 
 
 def _spline_matrix(nodes: int) -> np.ndarray:

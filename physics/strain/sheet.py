@@ -15,6 +15,7 @@ import numpy as np
 
 from physics.parallel import over_threads
 from physics.strain.boxes import distance_sq
+from physics.strain.isotropic import CORE_SQ
 from physics.strain.traction import add_traction
 
 ORDER = 6
@@ -87,7 +88,8 @@ def _root(rows, surface, i_first, i_last, j_first, j_last, total):
         left = 0
         for c in range(near_count[level - 1] if level > 0 else len(rows)):
             k = near[level - 1, c] if level > 0 else c
-            if distance_sq(rows[k], centre[0], centre[1], centre[2]) < reach_sq:
+            # A spread-out line is as smooth as a thin one that far away.
+            if distance_sq(rows[k], centre[0], centre[1], centre[2]) + rows[k, CORE_SQ] < reach_sq:
                 near[level, left] = k
                 left += 1
             else:
