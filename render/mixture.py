@@ -459,5 +459,5 @@ def _cross(first: np.ndarray, second: np.ndarray, half_field_nm: np.ndarray) -> 
         u = ((q - p)[..., 0] * r[..., 1] - (q - p)[..., 1] * r[..., 0]) / turn
         sine = np.abs(turn) / (np.linalg.norm(r, axis=-1) * np.linalg.norm(s, axis=-1))
     hit = (t >= 0) & (t <= 1) & (u >= 0) & (u <= 1) & (sine >= math.sin(math.radians(CROSSING_ANGLE_DEG)))
-    where = (p + t[..., None] * r)[hit]
+    where = (p + np.where(hit, t, 0.0)[..., None] * r)[hit]
     return bool((np.abs(where) < half_field_nm).all(axis=1).any())
