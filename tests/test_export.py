@@ -37,10 +37,12 @@ def test_masks_of_an_exported_and_re_read_dataset_are_identical(dataset, tmp_pat
     assert all(isinstance(a["segmentation"]["counts"], str) and a["id"] > 0 for a in coco.dataset["annotations"])
 
 
-def test_coco_distractors_are_categories_of_their_own(dataset, tmp_path):
-    coco = COCO(str(export_dataset(dataset, "coco", tmp_path / "coco") / "annotations.json"))
+def test_coco_distractors_are_categories_of_a_file_of_their_own(dataset, tmp_path):
+    out = export_dataset(dataset, "coco", tmp_path / "coco")
+    assert COCO(str(out / "annotations.json")).getCatIds() == [1]
+    coco = COCO(str(out / "distractors.json"))
     names = {c["id"]: (c["name"], c["supercategory"]) for c in coco.loadCats(coco.getCatIds())}
-    assert names == {1: ("dislocation", "defect"), 2: ("particle", "distractor"), 3: ("slip_trace", "distractor")}
+    assert names == {2: ("particle", "distractor"), 3: ("slip_trace", "distractor")}
     area, curve = (a for a in coco.loadAnns(coco.getAnnIds(imgIds=[2])) if a["attributes"]["distractor"])
     particle, trace = dataset.distractors(2)
     assert area["category_id"] == 2 and np.array_equal(coco.annToMask(area).astype(bool), particle.mask)

@@ -1,8 +1,9 @@
-"""COCO: `annotations.json` with one annotation a line or distractor, its mask as compressed RLE, and 16-bit PNG images.
+"""COCO: `annotations.json` with one annotation a line, `distractors.json` with one a distractor, 16-bit PNG images.
 
-Masks overlap as the lines do. A line without contrast is there with `attributes.visible` false: leave it out of
-a training target. Kinds of distractors are categories of their own, after the dislocations, with
-`attributes.distractor` true; a distractor that is a curve has it as `curve` and a mask of 1.5 px to either side. What COCO has no place for stands in `attributes` and `curve`; readers pass over it.
+Masks are compressed RLE and overlap as the lines do. A line without contrast is there with `attributes.visible` false:
+leave it out of a training target. Distractors, where there are any, are in a file of their own over the same images, their
+kinds as categories; one that is a curve has it as `curve` and a mask of 1.5 px to either side. What COCO has no place
+for stands in `attributes` and `curve`; readers pass over it.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 def export(dataset: Dataset, out: Path) -> None:
     """Write annotations.json and images/ into the folder `out`."""
     (out / "images").mkdir()
-    images, annotations = [], []
+    images, lines, others = [], [], []
     kinds = sorted({d.kind for i in range(len(dataset)) for d in dataset.distractors(i)})
     rows, columns = dataset.shape
     for i in range(len(dataset)):
@@ -35,22 +36,24 @@ def export(dataset: Dataset, out: Path) -> None:
                        "pixel_nm": dataset.pixel_nm(i)})  # fmt: skip
         for line, counts in zip(dataset.lines(i), dataset.mask_counts(i)):
             # pycocotools takes annotation 0 for "none".
-            annotations.append({"id": len(annotations) + 1, "image_id": dataset.index(i),
-                                **_annotation(line, counts, dataset.shape)})  # fmt: skip
+            lines.append({"id": len(lines) + 1, "image_id": dataset.index(i), **_annotation(line, counts, dataset.shape)})
         for distractor in dataset.distractors(i):
-            annotations.append({"id": len(annotations) + 1, "image_id": dataset.index(i),
-                                **_distractor(distractor, kinds, dataset.shape)})  # fmt: skip
-    document = {
+            others.append({"id": len(others) + 1, "image_id": dataset.index(i),
+                           **_distractor(distractor, kinds, dataset.shape)})  # fmt: skip
+    common = {
         "info": {"description": dataset.card["about"], "conventions": dataset.card["conventions"]},
         "licenses": [],
         "images": images,
-        "categories": [
-            {"id": 1, "name": "dislocation", "supercategory": "defect"},
-            *({"id": k, "name": kind, "supercategory": "distractor"} for k, kind in enumerate(kinds, start=2)),
-        ],
-        "annotations": annotations,
     }
-    (out / "annotations.json").write_text(json.dumps(document, ensure_ascii=False), encoding="utf-8")
+    dislocation = [{"id": 1, "name": "dislocation", "supercategory": "defect"}]
+    _write(out / "annotations.json", common | {"categories": dislocation, "annotations": lines})
+    if others:
+        categories = [{"id": k, "name": kind, "supercategory": "distractor"} for k, kind in enumerate(kinds, start=2)]
+        _write(out / "distractors.json", common | {"categories": categories, "annotations": others})
+
+
+def _write(path: Path, document: dict[str, Any]) -> None:
+    path.write_text(json.dumps(document, ensure_ascii=False), encoding="utf-8")
 
 
 def _annotation(line: Line, counts: bytes, shape: tuple[int, int]) -> dict[str, Any]:
