@@ -15,7 +15,7 @@ import numpy as np
 
 from physics.clipping import span_in_box
 
-VERTEX_SPACING_PX = 3.0
+VERTEX_SPACING_PX = 4.0
 # Probes lie no farther apart than this in the image, in depth (of an effective extinction distance, which is the
 # period of an inclined line's contrast), and in the direction of the line.
 PROBE_SPACING_PX = 8.0
