@@ -48,7 +48,7 @@ def lines_between_faces(lines_nm: Sequence[np.ndarray], faces: Faces) -> list[li
         return []
     rough = isinstance(faces, RoughFaces)
     if rough:
-        lines_nm = [_divided(line, faces.finest_nm) for line in lines_nm]
+        lines_nm = [divided(line, faces.finest_nm) for line in lines_nm]
     points_nm = np.concatenate(lines_nm)
     last = np.cumsum([len(line) for line in lines_nm]) - 1
     with_cuts, at_end = _with_cuts(points_nm, _crossings(points_nm, last, faces), last)
@@ -109,7 +109,7 @@ def _depth_nm(points_nm: np.ndarray, faces: Faces) -> np.ndarray:
     return np.minimum(entrance_nm - points_nm[:, 2], points_nm[:, 2] - exit_nm)
 
 
-def _divided(points_nm: np.ndarray, finest_nm: float) -> np.ndarray:
+def divided(points_nm: np.ndarray, finest_nm: float) -> np.ndarray:
     """The polyline with long segments divided evenly."""
     parts = np.maximum(1, np.ceil(np.linalg.norm(np.diff(points_nm, axis=0), axis=1) / finest_nm)).astype(int)
     pieces = [a + (b - a) * np.arange(n)[:, None] / n for a, b, n in zip(points_nm[:-1], points_nm[1:], parts)]

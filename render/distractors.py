@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from physics.clipping import divided
 from physics.deposit import covered
 from physics.frames import column_positions_nm, pixel_from_image
 from physics.particle import DISCS
@@ -92,8 +93,7 @@ def _edges(scene: Scene) -> list[Distractor]:
     found = []
     for opening in scene.foil.openings:
         closed = np.concatenate([opening.outline_nm, opening.outline_nm[:1]])
-        parts = np.maximum(1, np.ceil(np.linalg.norm(np.diff(closed, axis=0), axis=1) / (EDGE_STEP_PX * scene.pixel_nm))).astype(int)
-        fine = np.concatenate([a + (b - a) * np.arange(n)[:, None] / n for a, b, n in zip(closed[:-1], closed[1:], parts)] + [closed[-1:]])
+        fine = divided(closed, EDGE_STEP_PX * scene.pixel_nm)
         points = np.column_stack([fine, np.zeros(len(fine))])
         found.append(Distractor(kind="edge", points_px=pixel_from_image(points, scene.shape, scene.pixel_nm).astype(np.float32)))
     return found

@@ -55,6 +55,7 @@ from physics.strain.anisotropic_kernel import (
 )  # fmt: skip
 from physics.strain.green import checked_stiffness, green_derivative, stiffness_tensor
 from physics.strain.harmonics import count, great_circle, half_sphere, in_frames, place, values
+from physics.strain.isotropic import from_contractions
 from physics.strain.segments import Segments
 
 # Harmonics that the Green's function of a crystal is projected on, and the degree to which the projection is exact.
@@ -199,12 +200,7 @@ def depth_gradient(
 
 def distortion(segments: Segments, points_nm: ArrayLike, stiffness_image_GPa: ArrayLike, core_nm: float) -> np.ndarray:
     """Distortion (P, 3, 3), [:, m, s] = du_m/dx_s, in the image frame."""
-    points_nm = np.ascontiguousarray(points_nm, dtype=np.float64).reshape(-1, 3)
-    beta = np.empty((len(points_nm), 3, 3))
-    for m, g in enumerate(np.eye(3)):
-        for s, e in enumerate(np.eye(3)):
-            beta[:, m, s] = depth_gradient(segments, g, points_nm, stiffness_image_GPa, core_nm, e)
-    return beta
+    return from_contractions(lambda g, e: depth_gradient(segments, g, points_nm, stiffness_image_GPa, core_nm, e))
 
 
 def _solid_norm(l: int, m: int) -> float:

@@ -140,13 +140,13 @@ def lower_to_distance_sq(p, x, y, z, nearest_sq):
 
 
 @numba.njit(cache=True, error_model="numpy")
-def lagrange(x, out):
-    """Values (ORDER,) at x in [-1, 1] of the polynomials that are 1 at one Chebyshev node and 0 at the others."""
-    for j in range(ORDER):
+def lagrange(x, nodes, out):
+    """Values (N,) at x of the polynomials that are 1 at one of the nodes (N,) and 0 at the others."""
+    for j in range(len(nodes)):
         value = 1.0
-        for k in range(ORDER):
+        for k in range(len(nodes)):
             if k != j:
-                value *= (x - CHEBYSHEV[k]) / (CHEBYSHEV[j] - CHEBYSHEV[k])
+                value *= (x - nodes[k]) / (nodes[j] - nodes[k])
         out[j] = value
 
 
@@ -157,7 +157,7 @@ def hand_down(parent, parent_box, box, child):
     row = np.empty(ORDER)
     for axis in range(3):
         for i in range(ORDER):
-            lagrange((box[axis] + box[axis + 3] * CHEBYSHEV[i] - parent_box[axis]) / parent_box[axis + 3], row)
+            lagrange((box[axis] + box[axis + 3] * CHEBYSHEV[i] - parent_box[axis]) / parent_box[axis + 3], CHEBYSHEV, row)
             for j in range(ORDER):
                 basis[axis, i, j] = row[j]
     plane = ORDER * ORDER

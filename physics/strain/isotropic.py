@@ -25,6 +25,7 @@ Axes: S segments, P points.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numba
 import numpy as np
@@ -121,12 +122,13 @@ def depth_gradient(
 
 def distortion(segments: Segments, points_nm: ArrayLike, poisson_ratio: float, core_nm: float) -> np.ndarray:
     """Distortion (P, 3, 3), [:, m, s] = du_m/dx_s, in the image frame."""
-    points_nm = np.ascontiguousarray(points_nm, dtype=np.float64).reshape(-1, 3)
-    beta = np.empty((len(points_nm), 3, 3))
-    for m, g in enumerate(np.eye(3)):
-        for s, e in enumerate(np.eye(3)):
-            beta[:, m, s] = depth_gradient(segments, g, points_nm, poisson_ratio, core_nm, e)
-    return beta
+    return from_contractions(lambda g, e: depth_gradient(segments, g, points_nm, poisson_ratio, core_nm, e))
+
+
+def from_contractions(contracted: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> np.ndarray:
+    """Distortion (P, 3, 3) from a function that gives g.beta.e (P,) for unit vectors g and e."""
+    axes = np.eye(3)
+    return np.stack([np.stack([contracted(g, e) for e in axes], axis=-1) for g in axes], axis=-2)
 
 
 def strain(distortion: np.ndarray) -> np.ndarray:

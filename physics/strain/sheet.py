@@ -14,7 +14,7 @@ import numba
 import numpy as np
 
 from physics.parallel import over_threads
-from physics.strain.boxes import distance_sq
+from physics.strain.boxes import distance_sq, lagrange
 from physics.strain.isotropic import CORE_SQ
 from physics.strain.traction import add_traction
 
@@ -122,21 +122,11 @@ def _root(rows, surface, i_first, i_last, j_first, j_last, total):
 
 
 @numba.njit(cache=True, error_model="numpy")
-def _lagrange(x, out):
-    for j in range(ORDER):
-        value = 1.0
-        for k in range(ORDER):
-            if k != j:
-                value *= (x - CHEBYSHEV[k]) / (CHEBYSHEV[j] - CHEBYSHEV[k])
-        out[j] = value
-
-
-@numba.njit(cache=True, error_model="numpy")
 def _hand_down(parent, parent_middle, parent_half, child, middle, half):
     rows, columns = np.empty((ORDER, ORDER)), np.empty((ORDER, ORDER))
     for n in range(ORDER):
-        _lagrange((middle[0] + half[0] * CHEBYSHEV[n] - parent_middle[0]) / parent_half[0], rows[n])
-        _lagrange((middle[1] + half[1] * CHEBYSHEV[n] - parent_middle[1]) / parent_half[1], columns[n])
+        lagrange((middle[0] + half[0] * CHEBYSHEV[n] - parent_middle[0]) / parent_half[0], CHEBYSHEV, rows[n])
+        lagrange((middle[1] + half[1] * CHEBYSHEV[n] - parent_middle[1]) / parent_half[1], CHEBYSHEV, columns[n])
     for a in range(3):
         _sandwich(rows, parent[a], columns, child[a])
 
@@ -160,8 +150,8 @@ def _sandwich(rows, values, columns, out):
 def _to_points(values, middle, half, i0, i1, j0, j1, total):
     rows, columns = np.empty((i1 - i0, ORDER)), np.empty((j1 - j0, ORDER))
     for i in range(i0, i1):
-        _lagrange((i - middle[0]) / half[0], rows[i - i0])
+        lagrange((i - middle[0]) / half[0], CHEBYSHEV, rows[i - i0])
     for j in range(j0, j1):
-        _lagrange((j - middle[1]) / half[1], columns[j - j0])
+        lagrange((j - middle[1]) / half[1], CHEBYSHEV, columns[j - j0])
     for a in range(3):
         _sandwich(rows, values[a], columns, total[a, i0:i1, j0:j1])
