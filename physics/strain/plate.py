@@ -51,7 +51,7 @@ from physics.strain.outcrop import (
     table_angles_rad,
     traction_transform,
 )  # fmt: skip
-from physics.strain.plate_field import window
+from physics.strain.plate_field import CROWDING, depth_fractions, window
 from physics.strain.plate_modes import (
     MIRROR,
     MIRROR_TRACTION,
@@ -73,8 +73,6 @@ REACH_STEPS = 10.0
 # How much farther that may be for lines at a small angle to the face.
 STRETCH = 2.5
 MARGIN_STEPS = 6
-# Nodes down a column beside an outcrop.
-DEPTH_NODES = 7
 SPREAD_STEPS = 1.2
 # Sine of the angle to the face below which a line grazes it: no H, its tractions are spread out instead.
 GRAZING = 0.07
@@ -144,25 +142,26 @@ def plate_correction(
     counts = [math.ceil(n / step) + 1 + 2 * MARGIN_STEPS for n in faces.field_nm]
     least = [max(padding * n, n + LEAST_BORDER * thickness) for n in faces.field_nm]
     padded = [_fast_multiple(max(math.ceil(n / step), c), 2) for n, c in zip(least, counts)]
-    depths = max(5, math.ceil(thickness / faces.normal_image[2] / (0.75 * step)) + 1)
+    depths = max(7, math.ceil(thickness / faces.normal_image[2] / (0.75 * step * (1 + CROWDING))) + 1)
 
     ends = _ends(cut, rotation, g, e, poisson_ratio)
     plate = _Plate(
         cut=cut, ends=ends, faces=faces, thickness_nm=thickness, poisson_ratio=poisson_ratio, core_nm=core_nm, g=g, e=e
     )  # fmt: skip
     load = plate.load(padded, step)
-    values = plate.waves(load, padded, counts, step, depths, HELD * thickness)
+    fractions = depth_fractions(depths)
+    values = plate.waves(load, padded, counts, step, fractions, HELD * thickness)
     origin = [_first(p, step) + (p - n) // 2 * step for p, n in zip(padded, counts)]
     if len(cut.segments):
         places = [o + step * np.arange(n) for o, n in zip(origin, counts)]
         for level in range(len(SPREADS)):
-            values += _far(plate, level, places, [n * step for n in padded], depths)
+            values += _far(plate, level, places, [n * step for n in padded], fractions)
         if len(cut.through_place_nm):
-            values += plate.through(*places, depths)
+            values += plate.through(*places, fractions)
     over_threads(
         _add_ends, counts[1], ends.places, ends.tables, rotation, np.array([*origin, step]), faces.entrance, faces.exit,
         step * SHIFT_STEPS, DIFFERENCE, step * WINDOW_STEPS, step * ends.reach_steps,
-        *_from_depth_nodes(depths), values,
+        fractions, values,
     )  # fmt: skip
     for axis in (0, 1):
         values = spline_filter1d(values, order=3, axis=axis, mode="mirror")
@@ -261,7 +260,7 @@ class _Plate:
         )  # fmt: skip
         return traction_rows(normals, rotation[2], rotation, self.poisson_ratio, self.thickness_nm)
 
-    def through(self, x_nm: np.ndarray, y_nm: np.ndarray, depths: int) -> np.ndarray:
+    def through(self, x_nm: np.ndarray, y_nm: np.ndarray, fractions: np.ndarray) -> np.ndarray:
         """The plate's answer (Y, X, Q) to the endless normals of unbounded plates, at image x (X,), y (Y,)."""
         rotation, t = self.faces.foil_from_image, self.thickness_nm
         n = rotation[2]
@@ -276,7 +275,7 @@ class _Plate:
         places = self.cut.through_place_nm @ rotation[:2].T
         x, y = (np.ascontiguousarray(v) / t for v in np.moveaxis(points[:, None] + drift, -1, 0))
         values = through_field(places / t, self.cut.through_burgers_nm @ rotation.T / t, profiles, x, y)
-        down = _lagrange(np.linspace(0, 1, THROUGH_DEPTHS), np.linspace(0, 1, depths))
+        down = _lagrange(np.linspace(0, 1, THROUGH_DEPTHS), fractions)
         values = values.reshape(len(nodes[1]), len(nodes[0]), -1)
         return np.einsum("ya,xb,qc,abc->yxq", spread[1], spread[0], down, values, optimize=True)
 
@@ -298,10 +297,10 @@ class _Plate:
         return np.stack([sheet_tractions(rows, surface, (padded[1], padded[0])) for surface in surfaces])
 
     def waves(
-        self, load: np.ndarray, padded: list[int], counts: list[int], step: float, depths: int,
+        self, load: np.ndarray, padded: list[int], counts: list[int], step: float, fractions: np.ndarray,
         held_nm: float | None = None,
     ) -> np.ndarray:
-        """The plate's answer (Y, X, Q) to a load on the part of the grid that is wanted."""
+        """The plate's answer (Y, X, Q), at fractions (Q,) of the depth, to a load on the part of the grid that is wanted."""
         rotation, workers = self.faces.foil_from_image, numba.get_num_threads()
         transform = -fft.rfft2(load, workers=workers)
         # Half-way frequencies have no sign, so that derivatives of them have no meaning.
@@ -319,8 +318,8 @@ class _Plate:
         if held_nm is not None:
             k4 = (kx * kx + ky * ky) ** 2 * held_nm**4
             transform *= k4 / (1 + k4)
-        z_nodes = np.linspace(self.thickness_nm / 2, -self.thickness_nm / 2, depths)
-        out = np.empty((depths, *kx.shape), dtype=np.complex128)
+        z_nodes = (0.5 - fractions) * self.thickness_nm
+        out = np.empty((len(fractions), *kx.shape), dtype=np.complex128)
         over_threads(
             isotropic_plate, len(kx), transform[0], transform[1], np.ascontiguousarray(kx), np.ascontiguousarray(ky),
             self.thickness_nm / 2, self.poisson_ratio, rotation @ self.g, rotation @ self.e,
@@ -361,14 +360,14 @@ def _fast_multiple(least: int, of: int) -> int:
 
 
 def _far(
-    plate: _Plate, level: int, places: list[np.ndarray], box_nm: list[float], depths: int
+    plate: _Plate, level: int, places: list[np.ndarray], box_nm: list[float], fractions: np.ndarray
 ) -> np.ndarray:
     """The plate's answer (Y, X, Q) to the lines spread out for one level less that for the next, on a grid of its own."""
     step = SPREADS[level] * plate.thickness_nm / SPREAD_POINTS
     padded = [_fast_multiple(math.ceil((n + BORDERS[level] * plate.thickness_nm) / step), 2) for n in box_nm]
     counts = [min(2 * math.ceil((at[-1] - at[0]) / step / 2) + 10, n) for n, at in zip(padded, places)]
-    values = plate.waves(plate.spread_load(level, padded, step), padded, counts, step, FAR_DEPTHS)
-    down = _lagrange(np.linspace(0, 1, FAR_DEPTHS), np.linspace(0, 1, depths))
+    values = plate.waves(plate.spread_load(level, padded, step), padded, counts, step, np.linspace(0, 1, FAR_DEPTHS))
+    down = _lagrange(np.linspace(0, 1, FAR_DEPTHS), fractions)
     across = [_spline(_first(n, step), step, n, at) for n, at in zip(counts, places)]
     values = np.einsum("qc,abc->abq", down, values)
     return np.einsum("ya,abq->ybq", across[1], np.einsum("xb,abq->axq", across[0], values, optimize=True), optimize=True)
@@ -454,11 +453,10 @@ def _relieve(begin, end, places, tables, kink_rows, rotation, surface, side, thi
 
 @numba.njit(cache=True, error_model="numpy", nogil=True)
 def _add_ends(
-    begin, end, places, tables, rotation, grid, entrance, exit_, shift, weights, window_nm, reach, nodes, spread, values
+    begin, end, places, tables, rotation, grid, entrance, exit_, shift, weights, window_nm, reach, fractions, values
 ):  # fmt: skip
     """Add to values (Y, X, Q) what of the outcrops' fields a grid can hold: all but `window` H(d)."""
     wx, wy = np.empty(4), np.empty(4)
-    depths = values.shape[2]
     for i in range(begin, end):
         y = grid[1] + i * grid[2]
         for j in range(values.shape[1]):
@@ -475,19 +473,11 @@ def _add_ends(
                 foot = ax * rotation[0, 2] + ay * rotation[1, 2] + az * rotation[2, 2]
                 if ax * ax + ay * ay + az * az - foot * foot > reach[o] ** 2:
                     continue
-                first, last = depths, -1
-                for q in range(depths):
-                    z = top + (bottom - top) * q / (depths - 1)
+                for q in range(len(fractions)):
+                    z = top + (bottom - top) * fractions[q]
                     fx, fy, fz = ax + rotation[0, 2] * z, ay + rotation[1, 2] * z, az + rotation[2, 2] * z
-                    if fx * fx + fy * fy + fz * fz <= reach[o] ** 2:
-                        first, last = min(first, q), q
-                # Far beside an outcrop H is smooth over a column: a few nodes tell it all.
-                beside = ax * ax + ay * ay + az * az - foot * foot > 0.36 * reach[o] ** 2
-                sparse = beside and last - first >= DEPTH_NODES
-                for p in range(DEPTH_NODES if sparse else last - first + 1):
-                    q = first + (last - first) * (1 + nodes[p]) / 2 if sparse else float(first + p)
-                    z = top + (bottom - top) * q / (depths - 1)
-                    fx, fy, fz = ax + rotation[0, 2] * z, ay + rotation[1, 2] * z, az + rotation[2, 2] * z
+                    if fx * fx + fy * fy + fz * fz > reach[o] ** 2:
+                        continue
                     depth = max(-places[o, 3] * fz, 0.0)
                     total = 0.0
                     for n in range(1, len(weights)):
@@ -497,21 +487,7 @@ def _add_ends(
                     rest = 1.0 - window(r, window_nm)
                     if rest > 0.0:
                         total += rest * from_table(tables[o], u, v, wx, wy) / r
-                    if sparse:
-                        to_nodes = spread[last - first]
-                        for c in range(last - first + 1):
-                            values[i, j, first + c] += to_nodes[c, p] * total
-                    else:
-                        values[i, j, first + p] += total
-
-
-def _from_depth_nodes(depths: int) -> tuple[np.ndarray, np.ndarray]:
-    """Chebyshev nodes (N,) and matrices (C, Q, N) from them to 0 ... C evenly spaced over the same stretch."""
-    nodes = np.cos(np.pi * (np.arange(DEPTH_NODES) + 0.5) / DEPTH_NODES)
-    spread = np.zeros((depths, depths, DEPTH_NODES))
-    for last in range(1, depths):
-        spread[last, : last + 1] = _lagrange(nodes, 2 * np.arange(last + 1) / last - 1)
-    return nodes, spread
+                    values[i, j, q] += total
 
 
 def _spline_matrix(nodes: int) -> np.ndarray:

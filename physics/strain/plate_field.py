@@ -1,8 +1,8 @@
 """The correction of free surfaces at points: splines for its smooth part, tables near outcrops.
 
 A plate is the tuple of `PlateField.compiled`: spline coefficients (Y, X, Q + 2), (x, y, step) of their grid, the
-rotation foil_from_image, outcrops (O, 4), their tables (O, W, W), and (window, core) in nm. Depth in a column runs
-from 0 at its entrance to Q - 1 at its exit. No coefficients mean no correction.
+rotation foil_from_image, outcrops (O, 4), their tables (O, W, W), and (window, core) in nm. The Q nodes down a column
+crowd toward both faces (`depth_place`), where the correction bends most. No coefficients mean no correction.
 
 Axes: C columns, K layers, N panels.
 """
@@ -17,6 +17,8 @@ from physics.strain.outcrop import GRID, from_table, place_in_table
 
 # How far outside the foil, in depth steps, the spline may be followed: the layers above and below it.
 OVERHANG = 0.7
+# Depth steps at a face are 1 + CROWDING times smaller than even ones, in the middle 1 - CROWDING / 2 times.
+CROWDING = 1.2
 
 
 def no_plate() -> tuple[np.ndarray, ...]:
@@ -24,6 +26,22 @@ def no_plate() -> tuple[np.ndarray, ...]:
     return (
         np.zeros((0, 0, 0)), np.zeros(3), np.eye(3), np.zeros((0, 4)), np.zeros((0, GRID, GRID)), np.ones(2)
     )  # fmt: skip
+
+
+@numba.njit(cache=True, error_model="numpy")
+def depth_place(fraction):
+    """Place among the nodes, 0 to 1, of a fraction of the way from the entrance to the exit, straight on outside."""
+    f = min(max(fraction, 0.0), 1.0)
+    return f + CROWDING * f * (1.0 - f) * (1.0 - 2.0 * f) + (1.0 + CROWDING) * (fraction - f)
+
+
+def depth_fractions(nodes: int) -> np.ndarray:
+    """Where the nodes (Q,) lie, as fractions of the way from the entrance to the exit."""
+    # f + c f (1 - f)(1 - 2 f) in f = (1 + x) / 2 about the middle: (1 - c/2) x + (c/2) x^3, rising throughout.
+    at, x = np.linspace(-1, 1, nodes), np.linspace(-1, 1, nodes)
+    for _ in range(60):
+        x -= ((1 - CROWDING / 2) * x + CROWDING / 2 * x**3 - at) / (1 - CROWDING / 2 + 1.5 * CROWDING * x * x)
+    return (1 + x) / 2
 
 
 @numba.njit(cache=True, error_model="numpy")
@@ -67,7 +85,7 @@ def _profile(coefficients, grid, x, y, wx, wy, out):
 @numba.njit(cache=True, error_model="numpy")
 def _down(profile, entrance, exit_, z, w):
     last = profile.size - 3
-    u = min(max((entrance - z) / (entrance - exit_) * last, -OVERHANG), last + OVERHANG)
+    u = min(max(depth_place((entrance - z) / (entrance - exit_)) * last, -OVERHANG), last + OVERHANG)
     q = min(max(int(u), 0), last - 1)
     _basis(u - q, w)
     return w[0] * profile[q] + w[1] * profile[q + 1] + w[2] * profile[q + 2] + w[3] * profile[q + 3]
@@ -152,7 +170,7 @@ def add_plate_field(plate, columns, box, top, layer_nm, beta, entries, panels, h
 @numba.njit(cache=True, error_model="numpy")
 def _add_layer(across, entrance, exit_, z, total, w):
     last = across.shape[0] - 3
-    u = min(max((entrance - z) / (entrance - exit_) * last, -OVERHANG), last + OVERHANG)
+    u = min(max(depth_place((entrance - z) / (entrance - exit_)) * last, -OVERHANG), last + OVERHANG)
     q = min(max(int(u), 0), last - 1)
     _basis(u - q, w)
     w0, w1, w2, w3 = np.float32(w[0]), np.float32(w[1]), np.float32(w[2]), np.float32(w[3])
@@ -170,7 +188,7 @@ def _add_uneven_layer(across, columns, z, total):
         extent = columns[i, 2] - columns[i, 3]
         if not extent > 0.0:
             continue
-        u = min(max(np.float32((columns[i, 2] - z) / extent) * last, low), high)
+        u = min(max(np.float32(depth_place((columns[i, 2] - z) / extent)) * last, low), high)
         q = min(max(int(u), 0), across.shape[0] - 4)
         t = u - np.float32(q)
         s = one - t

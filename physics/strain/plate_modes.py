@@ -53,7 +53,7 @@ def _amplitudes(angles_rad: np.ndarray, nu: float) -> tuple[np.ndarray, np.ndarr
 
 @numba.njit(cache=True, error_model="numpy", nogil=True)
 def isotropic_plate(begin, end, upper, lower, kx, ky, half_nm, nu, g, e, drift, z_nodes, out):
-    """g.du/de of a plate with prescribed sigma.Z on its faces, at heights `z_nodes` (Q,), evenly spaced downward.
+    """g.du/de of a plate with prescribed sigma.Z on its faces, at heights `z_nodes` (Q,).
 
     `upper`, `lower` (3, Y, X) are the transforms of sigma.Z at Z = +h and -h; kx, ky (Y, X) the wave vector in the
     plate. Symmetric and antisymmetric parts separate: for P-type waves two equations each, for shear one.
@@ -62,7 +62,7 @@ def isotropic_plate(begin, end, upper, lower, kx, ky, half_nm, nu, g, e, drift, 
     out (Q, Y, X) complex.
     """
     count = len(z_nodes)
-    spacing = z_nodes[0] - z_nodes[1]
+    drifts = drift[0] != 0.0 or drift[1] != 0.0
     for i in range(begin, end):
         for j in range(out.shape[2]):
             x, y = kx[i, j], ky[i, j]
@@ -100,30 +100,18 @@ def isotropic_plate(begin, end, upper, lower, kx, ky, half_nm, nu, g, e, drift, 
                 beta_b += sign * beta
                 gamma_b += sign * gamma
             gk, gm, gz = c * g[0] + s * g[1], c * g[1] - s * g[0], g[2]
-            along, up = 1j * (c * e[0] + s * e[1]), e[2]
+            along, e_up = 1j * (c * e[0] + s * e[1]), e[2]
             kappa = 3 - 4 * nu
             g0 = gk * 1j * alpha_t + gm * gamma_t + gz * (alpha_t - kappa * beta_t)
             g1 = -(gk * 1j + gz) * beta_t
-            t0, t1 = along * g0 + up * (g0 - g1), (along + up) * g1
+            t0, t1 = along * g0 + e_up * (g0 - g1), (along + e_up) * g1
             g0 = gk * 1j * alpha_b + gm * gamma_b - gz * (alpha_b - kappa * beta_b)
             g1 = -(gk * 1j - gz) * beta_b
-            b0, b1 = along * g0 - up * (g0 - g1), (along - up) * g1
+            b0, b1 = along * g0 - e_up * (g0 - g1), (along - e_up) * g1
             drift_phase = x * drift[0] + y * drift[1]
-            first_t, first_b = k * (half_nm - z_nodes[0]), k * (half_nm + z_nodes[0])
-            turn = np.exp(1j * drift_phase * z_nodes[0])
-            step_turn = np.exp(-1j * drift_phase * spacing)
-            # Downward the waves of the upper face shrink; those of the lower face are followed upward.
-            factor, step = np.exp(-first_t), np.exp(-k * spacing)
             for q in range(count):
-                out[q, i, j] = factor * turn * (t0 + (first_t + q * k * spacing) * t1)
-                factor *= step
-                turn *= step_turn
-            last_b = first_b - (count - 1) * k * spacing
-            factor = np.exp(-last_b)
-            turn = np.exp(1j * drift_phase * z_nodes[count - 1])
-            step_turn = np.conj(step_turn)
-            for q in range(count - 1, -1, -1):
-                distance = last_b + (count - 1 - q) * k * spacing
-                out[q, i, j] += factor * turn * (b0 + distance * b1)
-                factor *= step
-                turn *= step_turn
+                down, up = k * (half_nm - z_nodes[q]), k * (half_nm + z_nodes[q])
+                value = np.exp(-down) * (t0 + down * t1) + np.exp(-up) * (b0 + up * b1)
+                if drifts:
+                    value *= complex(np.cos(drift_phase * z_nodes[q]), np.sin(drift_phase * z_nodes[q]))
+                out[q, i, j] = value
