@@ -17,6 +17,8 @@ import numba
 import numpy as np
 
 MIRROR = np.array([1.0, 1.0, -1.0])
+# Waves that have decayed by exp(-DECAYED) are left out.
+DECAYED = 20.0
 # sigma_xz and sigma_yz change sign in a mirror across Z.
 MIRROR_TRACTION = np.array([-1.0, -1.0, 1.0])
 
@@ -111,6 +113,9 @@ def isotropic_plate(begin, end, upper, lower, kx, ky, half_nm, nu, g, e, drift, 
             drift_phase = x * drift[0] + y * drift[1]
             for q in range(count):
                 down, up = k * (half_nm - z_nodes[q]), k * (half_nm + z_nodes[q])
+                if min(down, up) > DECAYED:
+                    out[q, i, j] = 0.0
+                    continue
                 value = np.exp(-down) * (t0 + down * t1) + np.exp(-up) * (b0 + up * b1)
                 if drifts:
                     value *= complex(np.cos(drift_phase * z_nodes[q]), np.sin(drift_phase * z_nodes[q]))
