@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
 
-from physics.errors import InputError, require
+from physics.errors import require
 from render.cli import positional, run_command
 from render.export.labelme import visible_parts
 from render.frame_statistics import MOST_PLACES, across_lines, background_range, noise_level, spectrum_slopes
+from render.grey_image import image_files, read_grey
 from render.ridges import find_ridges
 
 USAGE = """\
@@ -25,7 +25,6 @@ values are masks and are passed over; labelme JSON beside an image gives its lab
 images, beside those of the reference, and says where the reference's median lies outside. Writes statistics.json and
 histograms.png into out (PATH's name with _statistics, in the current folder).
 """
-SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 SMALLEST_PX = 64
 QUANTITIES: dict[str, str] = {
     "ridge_width_px": "width of ridges, FWHM in px",
@@ -84,11 +83,10 @@ def images_of(path: Path, limit: int) -> Iterator[tuple[str, np.ndarray, Curves 
             lines = [visible_parts(line, dataset.shape) for line in dataset.lines(int(i))]
             yield str(i), dataset.image(int(i)), [parts for parts in lines if parts]
         return
-    files = sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES and not p.name.startswith("."))
-    require(bool(files), str(path), f"hold {', '.join(s[1:] for s in SUFFIXES)} files", "none")
+    files = image_files(path)
     found = 0
     for k in np.unique(np.linspace(0, len(files) - 1, min(limit, len(files))).astype(int)):
-        image = _read(files[k])
+        image = read_grey(files[k])
         if len(np.unique(image)) > 2 and min(image.shape) >= SMALLEST_PX:
             found += 1
             yield files[k].relative_to(path).as_posix(), image, _labelled(files[k].with_suffix(".json"))
@@ -155,15 +153,6 @@ def _spread(count: int) -> np.ndarray:
 def _median(values: np.ndarray) -> float:
     values = values[np.isfinite(values)]
     return float(np.median(values)) if len(values) else float("nan")
-
-
-def _read(file: Path) -> np.ndarray:
-    try:
-        picture = Image.open(file)
-        grey = picture.convert("L") if picture.mode in ("RGB", "RGBA", "P", "LA", "1", "CMYK") else picture
-        return np.asarray(grey).astype(np.float64)
-    except (OSError, ValueError, UnidentifiedImageError) as error:
-        raise InputError(f"{file.name} must be an image that can be read, got: {' '.join(str(error).split())}") from None
 
 
 def _labelled(file: Path) -> Curves | None:

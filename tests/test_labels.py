@@ -76,6 +76,20 @@ def test_a_partial_is_labelled_with_its_fault(side):
     assert micrograph.lines[0].contrast.min() == pytest.approx(seen.min(), abs=0.12)
 
 
+@pytest.mark.parametrize(("shift", "g_dot_r"), [((1 / 6, 1 / 6, -1 / 3), 1 / 3), ((-1 / 3, 1 / 6, 1 / 6), -2 / 3), ((1 / 2, 0, -1 / 2), 1)])
+def test_a_fault_whose_g_dot_r_is_a_whole_number_is_no_fault_band(shift, g_dot_r):
+    normal = plane_normal_image((1, 1, 1), AL, image_from_crystal(AL, BEAM))
+    x = np.array([-900.0, 900.0, 900.0, -900.0])
+    z = np.array([-300.0, -300.0, 300.0, 300.0])
+    outline = np.stack([x, -(normal[0] * x + normal[2] * z) / normal[1], z], axis=-1)
+    fault = StackingFault(plane_hkl=(1, 1, 1), shift_uvw=shift, outline_nm=outline)
+    specimen = scene(faults=[fault])
+    micrograph = simulate(specimen)
+    assert np.dot(specimen.beam.g_hkl, fault.shift_uvw) == pytest.approx(g_dot_r)
+    kinds, seen = [d.kind for d in micrograph.distractors], np.ptp(micrograph.intensity) > 0.01
+    assert (kinds == ["fault_band"]) == seen == (g_dot_r % 1 != 0)  # what is labelled is what shows, and nothing else
+
+
 def test_half_width_is_half_the_full_width_at_half_maximum():
     across = np.linspace(-30, 30, 61)
     sigma = 5.0
