@@ -66,7 +66,7 @@ def test_masks_are_7_px_wide_and_curves_lie_in_the_middle_of_the_stroke():
     micrograph = simulate(scene)
     assert all((line.half_width_px == 3.5).all() and line.visible.all() for line in micrograph.lines)
     light = micrograph.intensity / background(scene, Specimen.of(scene))
-    for line, width, darkness in zip(micrograph.lines, scene.strokes.width_px, scene.strokes.darkness):
+    for line, darkness in zip(micrograph.lines, scene.strokes.darkness):
         assert np.array_equal(line.points_px, line.core_px) and line.contrast[0] == pytest.approx(-darkness)
         cells = np.rint(line.points_px).astype(int)
         cells = cells[((cells >= 0) & (cells < 256)).all(axis=1)]
