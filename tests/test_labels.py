@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from physics.beam import BeamCondition, image_from_crystal
+from physics.beam import BeamCondition, excitation_error_of_ng, image_from_crystal
 from physics.contrast.columns import column_values
 from physics.contrast.two_beam import perfect_crystal
 from physics.crystal import Crystal
@@ -219,6 +219,29 @@ def test_image_changes_sides_with_b():
         (line,) = labelled(scene(Dislocation(burgers_uvw=(0.5 * sign, 0.5 * sign, 0), points_nm=points), beam=beam))
         at[sign] = (line.points_px - line.core_px)[len(line.core_px) // 2]
     np.testing.assert_allclose(at[1], -at[-1], atol=0.02)  # tenths of the 0.25 px that positions are good to
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_weak_beam_curve_with_many_beams_follows_the_peak_of_the_picture(sign):
+    """Under (g, 4g) with the systematic row (at 3g that beam is strong too, and widens the image): beside the core on the side of (g.b) s, where the picture is brightest."""
+    s_inv_nm = excitation_error_of_ng(AL, (2, 2, 0), 200.0, 4)
+    beam = BeamCondition(g_hkl=(2, 2, 0), zone_axis_uvw=(0, 0, 1), s_inv_nm=s_inv_nm, image="df", row=(-1, 0, 1, 2, 3, 4, 5))
+    xi = image_from_crystal(AL, beam) @ AL.direction_nm((1, 1, 0))
+    written = Dislocation(burgers_uvw=(0.5 * sign, 0.5 * sign, 0), points_nm=np.outer([-1, 1], 2000 * xi / np.linalg.norm(xi)))
+    specimen = scene(written, beam=beam, pixel_nm=0.25, shape=(120, 16), surfaces=False)
+    micrograph = simulate(specimen)
+    (line,) = micrograph.lines
+    left_nm = np.median(offsets_px(line)) * 0.25
+    assert line.g_dot_b == 2 and 0.5 / (2 * np.pi * s_inv_nm) < left_nm < 2 / (2 * np.pi * s_inv_nm)  # left of xi: (g.b) s > 0
+    column = len(micrograph.intensity[0]) // 2
+    off_core = np.abs(np.arange(120) - np.interp(column, *_ascending(line.core_px))) > 0.6 / 0.25  # not the spike at the core
+    brightest = np.argmax(np.where(off_core, micrograph.intensity[:, column], 0))
+    assert np.interp(column, *_ascending(line.points_px)) == pytest.approx(brightest, abs=0.3 / 0.25)  # what curves are good to
+
+
+def _ascending(curve_px):
+    order = np.argsort(curve_px[:, 0])
+    return curve_px[order, 0], curve_px[order, 1]
 
 
 def test_a_line_without_contrast_keeps_its_curve_on_the_core():
