@@ -23,7 +23,7 @@ CUBIC_ZONES = ((0, 0, 1), (1, 0, 1), (1, 1, 1), (1, 1, 2), (0, 1, 3), (1, 2, 3))
 HEXAGONAL_ZONES = ((0, 0, 1), (1, 0, 0), (2, 1, 0), (1, 0, 1), (2, 1, 1), (1, -1, 3))
 WIDEST_G_INV_NM = 9.0
 LONGEST_XI_NM = 170.0
-THINNEST_FOIL_PX = 40
+THINNEST_FOIL_PX = 30
 LINE_WIDTH_OVER_XI_EFF = 0.25  # median over simulated realistic scenes; Hirsch et al. (1977) give a third to a fifth
 
 

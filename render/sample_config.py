@@ -361,7 +361,7 @@ class SampleConfig:
     surroundings: SurroundingsConfig = field(default_factory=SurroundingsConfig)
     shape: tuple[int, int] = (512, 512)
     pixel_nm: Draw = _draw(None)
-    line_width_px: Draw = _draw({"log_uniform": [1.6, 9]})
+    line_width_px: Draw = _draw({"log_uniform": [1.2, 9]})
     pixel_limits_nm: tuple[float, float] = (0.4, 5.0)
     visible_contrast: float = 0.02
     slice_nm: float = 1.0
