@@ -17,17 +17,18 @@ from render.simulate import simulate
 
 OUT = Path(__file__).resolve().parent / "contact_sheet.png"
 PAIRS, PANEL_IN, DPI = 4, 1.62, 125
-COMMON = ("out=none", "shape=[256,256]")
-# Overrides as on the command line of `python -m render`, and the seed; without `surroundings=none` they are drawn as usual.
+# Text that is burnt in would lie under the captions: one frame shows it.
+COMMON = ("out=none", "shape=[256,256]", "detector.burn_in.share=0")
+# Overrides as on the command line of `python -m render`, and the seed; what is not named is drawn as always.
 FRAMES: tuple[tuple[str, int], ...] = (
     ("scene=pileup material=al beam=bf", 1),
     ("scene=pileup material=fe_gamma beam=bf surroundings.film_depth_nm=5", 2),
     ("scene=pileup material=ti beam=bf", 3),
     ("scene=bowout material=cu beam=bf surroundings.film_depth_nm=6", 4),
     ("scene=bowout material=ni beam=bf", 5),
-    ("scene=bowout material=mo beam=bf foil.thickness_xi=6", 6),
+    ("scene=bowout material=mo beam=bf", 36),
     ("scene=crossings material=al beam=bf", 7),
-    ("scene=crossings material=cu beam=weak_beam pixel_nm=0.6", 8),
+    ("scene=crossings material=cu beam=weak_beam pixel_nm=0.8 scene.pileups.lines=4 surfaces=false detector.dose_e_per_px=4000", 8),
     ("scene=crossings material=fe_alpha beam=df", 9),
     ("scene=dipole material=si beam=weak_beam pixel_nm=0.8", 10),
     ("scene=dipole material=mg beam=bf", 11),
@@ -35,18 +36,18 @@ FRAMES: tuple[tuple[str, int], ...] = (
     ("scene=loop material=zr beam=weak_beam pixel_nm=0.6", 13),
     ("scene=dissociated material=cu beam=weak_beam pixel_nm=0.4", 14),
     ("scene=dissociated material=cocrfemnni beam=bf pixel_nm=0.6", 15),
-    ("scene=stacking_fault material=twip beam=bf", 16),
+    ("scene=stacking_fault material=twip beam=bf beam.s_xi=0.3", 46),
     ("scene=stacking_fault material=ag beam=df", 17),
-    ("scene=frank material=fe_gamma beam=bf", 18),
+    ("scene=frank material=fe_gamma beam=bf pixel_nm=0.7 detector.dose_e_per_px=2000", 48),
     ("scene=particles material=al beam=bf", 19),
     ("scene=random material=w beam=bf foil.thickness_nm=60", 20),
-    ("scene=random material=ta beam=bf foil.thickness_nm=250", 21),
+    ("scene=random material=ta beam=bf foil.thickness_nm=130 surroundings.edge_share=0 pixel_nm=1", 61),
     ("scene=random material=gaas beam=df", 22),
-    ("scene=realistic material=al beam=bf", 23),
+    ("scene=realistic material=al beam=bf detector.burn_in.share=1 detector.burn_in.bar_share=0 detector.burn_in.g_share=0", 23),
     ("scene=realistic material=fe_gamma beam=bf surroundings.boundary_share=1", 24),
-    ("scene=realistic material=ti beam=bf surroundings.edge_share=1", 25),
-    ("scene=realistic material=mgo beam=df surroundings.deposits=50", 26),
-    ("scene=realistic material=au beam=bf foil.bend_mrad=12 surroundings.edge_share=0", 27),
+    ("scene=realistic material=ti beam=bf foil.thickness_nm=120 surroundings.edge_share=1", 55),
+    ("scene=realistic material=mgo beam=df foil.bend_mrad=0 surroundings.deposits=50 detector.dose_e_per_px=4000", 56),
+    ("scene=realistic material=au beam=bf foil.bend_mrad=12 surroundings.edge_share=0", 57),
     ("scene=stroke2d beam=bf", 28),
 )
 

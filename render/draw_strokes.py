@@ -17,7 +17,7 @@ from physics.slip import slip_systems
 from render.grey_image import image_files, read_grey
 from render.shards import file_sha256
 from render.stroke_config import StrokeScene
-from render.strokes import Backdrop
+from render.strokes import Backdrop, enlarged_size
 
 Faces = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
 STEP_PX = 4.0
@@ -53,7 +53,7 @@ def draw_backdrops(config: StrokeScene, shape: tuple[int, int], rng: np.random.G
     drawn = []
     for k, weight in zip(chosen, (1 - blend, blend)):
         path, sha256, size = files[int(k)]
-        at_px = tuple(int(rng.integers(max(0, length - wanted) + 1)) for length, wanted in zip(size, shape))
+        at_px = tuple(int(rng.integers(length - wanted + 1)) for length, wanted in zip(enlarged_size(size, shape), shape))
         turns = int(rng.integers(4)) if shape[0] == shape[1] else 2 * int(rng.integers(2))
         drawn.append(Backdrop(weight=weight, file=path, sha256=sha256, at_px=at_px, mirrored=bool(rng.integers(2)), quarter_turns=turns))
     return tuple(drawn)

@@ -19,6 +19,7 @@ from physics.errors import require
 from physics.frozen import frozen_array
 from render.grey_image import grey_image
 from render.micrograph import Distractor, Line
+from render.optics import resampled
 from render.rasterise import line_mask
 
 if TYPE_CHECKING:
@@ -35,8 +36,8 @@ class Backdrop:
     """One of the pictures that a background is blended of, with its `weight`.
 
     `file` is an image, `sha256` that of its bytes; of it the window of the Scene's shape whose first pixel is `at_px` (row,
-    column) is taken, mirrored at the borders where the image is smaller, then flipped left to right if `mirrored` and turned by
-    `quarter_turns` (half turns only where the shape is no square). `scene` instead is another specimen, without lines. Neither: the
+    column) is taken, of a smaller image after it was enlarged to cover the shape, then flipped left to right if `mirrored` and
+    turned by `quarter_turns` (half turns only where the shape is no square). `scene` instead is another specimen, without lines. Neither: the
     Scene's own specimen without its lines.
 
     Raises InputError for both, or numbers out of range.
@@ -178,9 +179,17 @@ def _picture(backdrop: Backdrop, scene: Scene, specimen: Specimen) -> np.ndarray
     return np.asarray(picture, dtype=np.float64)
 
 
+def enlarged_size(size: tuple[int, int], shape: tuple[int, int]) -> tuple[int, int]:
+    """The size of a picture, or where it is smaller than `shape` that to which it is enlarged to cover it."""
+    factor = max(1.0, *(wanted / length for wanted, length in zip(shape, size)))
+    return tuple(max(wanted, round(factor * length)) for wanted, length in zip(shape, size)) if factor > 1 else tuple(size)
+
+
 def _window(picture: np.ndarray, backdrop: Backdrop, shape: tuple[int, int]) -> np.ndarray:
-    """The part (Y, X) of a picture that begins at `at_px`; beyond its borders the picture is mirrored."""
-    missing = [max(0, at + size - length) for at, size, length in zip(backdrop.at_px, shape, picture.shape)]
-    whole = np.pad(picture, [(0, m) for m in missing], mode="symmetric")
+    """The part (Y, X) of a picture that begins at `at_px`, of one smaller than `shape` after it was enlarged."""
+    size = enlarged_size(picture.shape, shape)
+    whole = picture if size == picture.shape else np.maximum(resampled(picture, size, 1), 0.0)
     (row, column), (rows, columns) = backdrop.at_px, shape
+    fits = row + rows <= size[0] and column + columns <= size[1]
+    require(fits, "strokes.backdrops.at_px", f"leave {list(shape)} pixels of the {list(size)} of {backdrop.file}", list(backdrop.at_px))
     return whole[row : row + rows, column : column + columns]
