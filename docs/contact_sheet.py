@@ -16,7 +16,7 @@ from render.sample_config import SampleConfig
 from render.simulate import simulate
 
 OUT = Path(__file__).resolve().parent / "contact_sheet.png"
-PAIRS, PANEL_IN, DPI = 4, 1.62, 125
+PAIRS, PANEL_IN, DPI = 4, 1.62, 112
 # Text that is burnt in would lie under the captions: one frame shows it.
 COMMON = ("out=none", "shape=[256,256]", "detector.burn_in.share=0")
 # Overrides as on the command line of `python -m render`, and the seed; what is not named is drawn as always.
@@ -43,7 +43,7 @@ FRAMES: tuple[tuple[str, int], ...] = (
     ("scene=random material=w beam=bf foil.thickness_nm=60", 20),
     ("scene=random material=ta beam=bf foil.thickness_nm=130 surroundings.edge_share=0 pixel_nm=1", 61),
     ("scene=random material=gaas beam=df", 22),
-    ("scene=realistic material=al beam=bf detector.burn_in.share=1 detector.burn_in.bar_share=0 detector.burn_in.g_share=0", 23),
+    ("scene=realistic material=al beam=bf detector.burn_in.share=1 detector.burn_in.bar_share=0 detector.burn_in.g_share=0 detector.burn_in.caption_share=0", 23),
     ("scene=realistic material=fe_gamma beam=bf surroundings.boundary_share=1", 24),
     ("scene=realistic material=ti beam=bf foil.thickness_nm=120 surroundings.edge_share=1", 55),
     ("scene=realistic material=mgo beam=df foil.bend_mrad=0 surroundings.deposits=50 detector.dose_e_per_px=4000", 56),
