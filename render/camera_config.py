@@ -64,7 +64,7 @@ class BlurConfig:
     """Defocus and drift (`render.optics.Blur`); the direction of the drift is drawn evenly."""
 
     share: float = 0.4
-    defocus_sigma_px: Draw = _draw({"uniform": [0, 0.7]})
+    defocus_sigma_px: Draw = _draw({"uniform": [0, 0.9]})
     drift_px: Draw = _draw({"weighted": [[0, 2], [{"uniform": [0, 2.5]}, 1]]})
 
     def __post_init__(self) -> None:
@@ -123,7 +123,7 @@ class RecordingConfig:
     """Grey levels and their file (`render.recording.Recording`); without it the image holds 16-bit counts."""
 
     share: float = 0.85
-    black_share: Draw = _draw({"weighted": [[0, 1], [{"uniform": [-1, 0.8]}, 4]]})
+    black_share: Draw = _draw({"weighted": [[0, 1], [{"uniform": [-1.2, 0.85]}, 4]]})
     black_percent: Draw = _draw({"uniform": [0, 1]})
     white_percent: Draw = _draw({"uniform": [98.5, 100]})
     white_level: Draw = _draw({"uniform": [0.55, 1]})
@@ -170,7 +170,7 @@ class DetectorConfig:
     mtf_sigma_px: Draw = _draw({"uniform": [0.4, 1.0]})
     readout_noise_counts: Draw = _draw({"uniform": [0, 6]})
     illumination_centre_field: Draw = _draw([0.0, 0.0])
-    illumination_sigma_field: Draw = _draw({"weighted": [[None, 1], [{"log_uniform": [0.2, 1.3]}, 4]]})
+    illumination_sigma_field: Draw = _draw({"weighted": [[None, 1], [{"log_uniform": [0.17, 1.3]}, 4]]})
     illumination_floor: Draw = _draw({"uniform": [0, 0.2]})
     illumination_offset_field: Draw = _draw({"normal": [0, 0.22]})
     noise_seed: Draw = _draw(None)

@@ -15,6 +15,7 @@ import numpy as np
 
 from physics.errors import InputError, require
 from render.draw import NAMES as DISTRIBUTIONS
+from render.grey_image import image_files
 from render.micrograph import Micrograph
 from render.on_device import device_name
 from render.scene import Scene
@@ -65,6 +66,12 @@ def header(config: Mapping[str, Any], plan: Plan, seed: int, device: str = "cpu"
         require(file.is_file(), "scene.file", "be a file", str(file))
         inputs["scene.file"] = {"name": file.name, "sha256": file_sha256(file)}
         content["scene"] = {**scene, "file": file.name}
+    if isinstance(scene, Mapping) and scene.get("backgrounds"):
+        folder = Path(scene["backgrounds"])
+        require(folder.is_dir(), "scene.backgrounds", "be a folder", str(folder))
+        files = {file.relative_to(folder).as_posix(): file_sha256(file) for file in image_files(folder)}
+        inputs["scene.backgrounds"] = {"name": folder.name, "sha256": _sha256(files)}
+        content["scene"] = {**content["scene"], "backgrounds": folder.name}
     return {
         "schema": SCHEMA,
         "state": "rendering",

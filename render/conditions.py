@@ -23,7 +23,7 @@ CUBIC_ZONES = ((0, 0, 1), (1, 0, 1), (1, 1, 1), (1, 1, 2), (0, 1, 3), (1, 2, 3))
 HEXAGONAL_ZONES = ((0, 0, 1), (1, 0, 0), (2, 1, 0), (1, 0, 1), (2, 1, 1), (1, -1, 3))
 WIDEST_G_INV_NM = 9.0
 LONGEST_XI_NM = 170.0
-THINNEST_FOIL_PX = 40
+THINNEST_FOIL_PX = 30
 LINE_WIDTH_OVER_XI_EFF = 0.25  # median over simulated realistic scenes; Hirsch et al. (1977) give a third to a fifth
 
 
@@ -90,10 +90,13 @@ def condition_of_series(entry: Any, crystal: Crystal, beam: BeamCondition, where
         changes["zone_axis_uvw"] = direction_indices(given["zone_axis_uvw"])
     if given.get("n") is not None:
         changes["s_inv_nm"] = excitation_error_of_ng(crystal, changes["g_hkl"], beam.voltage_kV, given["n"])
-    kept = ("s_inv_nm", "image", "image_rotation_deg", "row", "dark_field_of")
+    kept = ("s_inv_nm", "image", "image_rotation_deg", "dark_field_of")
     changes |= {key: given[key] for key in kept if given.get(key) is not None}
-    if given.get("row") is not None:
-        changes["beams_hkl"] = None
+    if "row" in given:
+        # null: two beams again, whatever many the specimen's first condition had.
+        changes |= {"row": given["row"], "beams_hkl": None}
+    if given.get("dark_field_of", 0) is None or (given.get("row", 0) is None and "dark_field_of" not in given):
+        changes["dark_field_of"] = None
     if changes["image"] != "df" and given.get("dark_field_of") is None:
         changes["dark_field_of"] = None
     try:

@@ -14,7 +14,7 @@ from physics.particle import DISCS
 from physics.slip_trace import SLIP_TRACE
 from render.micrograph import Distractor
 from render.scene import Scene
-from render.specimen import Specimen, fault_heights
+from render.specimen import LEAST_PHASE_RAD, Specimen, fault_heights
 
 # A bend contour is where the local s passes through 0, this far to each side, in units of 1/xi_g; it is one only where s
 # varies over the field by more than CONTOUR_VARIATION of the same.
@@ -68,11 +68,14 @@ def _particles(scene: Scene, specimen: Specimen) -> list[Distractor]:
 def _fault_bands(scene: Scene, specimen: Specimen) -> list[Distractor]:
     """Faults wide enough to show fringes; the ribbon of a dissociated line is part of that line."""
     x_nm, y_nm = np.meshgrid(*column_positions_nm(scene.shape, scene.pixel_nm))
-    heights_nm, _ = fault_heights(scene, specimen, x_nm, y_nm)
+    heights_nm, phases_rad = fault_heights(scene, specimen, x_nm, y_nm)
     if heights_nm is None:
         return []
+    # g.R a whole number for every beam: the fault leaves no trace in the image.
+    shows = np.abs(phases_rad.reshape(len(phases_rad), -1)).max(axis=1) > LEAST_PHASE_RAD
+    wide = np.array([fault.mean_width_nm > WIDEST_RIBBON_NM for fault in scene.faults])
     inside = (heights_nm < specimen.foil.entrance_z_nm) & (heights_nm > specimen.foil.exit_z_nm)
-    return [Distractor(kind="fault_band", mask=mask) for fault, mask in zip(scene.faults, inside) if fault.mean_width_nm > WIDEST_RIBBON_NM]
+    return [Distractor(kind="fault_band", mask=mask) for mask in inside[shows & wide]]
 
 
 def _boundary(scene: Scene, specimen: Specimen) -> list[Distractor]:

@@ -12,7 +12,7 @@ Axes: (Y, X) image rows and columns; trailing 3: image frame x, y, z in nm.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numba
@@ -26,6 +26,7 @@ from physics.errors import require
 from physics.foil import Foil
 from physics.frames import column_positions_nm
 from physics.frozen import frozen_array
+from physics.slip_step import swept_areas, thickness_change_nm
 
 if TYPE_CHECKING:
     from render.scene import Scene  # a Scene checks its line ends against FoilShape
@@ -224,8 +225,21 @@ def foil_heights(
 
 
 def scene_foil_maps(scene: Scene) -> FoilMaps:
-    """The maps of a Scene, by the renderer that it names."""
-    return foil_maps(scene.crystal, scene.foil, scene.beam, scene.shape, scene.pixel_nm, scene.foil_renderer)
+    """The maps of a Scene, by the renderer that it names, with the steps that its lines have left on the faces."""
+    maps = foil_maps(scene.crystal, scene.foil, scene.beam, scene.shape, scene.pixel_nm, scene.foil_renderer)
+    burgers_from_uvw = diffraction.image_from_crystal(scene.crystal, scene.beam) @ scene.crystal.lattice_nm
+    areas = swept_areas(scene.dislocations, burgers_from_uvw)
+    if not areas:
+        return maps
+    rise_nm = thickness_change_nm(areas, *column_positions_nm(scene.shape, scene.pixel_nm))
+    path_nm = maps.entrance_z_nm - maps.exit_z_nm
+    # Half of it on each face, in the first grain's columns only.
+    half_nm = np.where(path_nm > 0, np.maximum(rise_nm, -path_nm), 0.0) / 2
+    steepness = maps.thickness_nm / np.maximum(path_nm + maps.second_grain_nm, 1e-12)
+    return replace(
+        maps, entrance_z_nm=maps.entrance_z_nm + half_nm, exit_z_nm=maps.exit_z_nm - half_nm,
+        thickness_nm=maps.thickness_nm + 2 * half_nm * steepness,
+    )  # fmt: skip
 
 
 def local_excitation_error_inv_nm(

@@ -33,7 +33,7 @@ MODELLED: dict[type, frozenset[str]] = {
     }),
 }  # fmt: skip
 # What a field says that is switched off.
-OFF = ("isotropic", "none", "two_beam")
+OFF = ("isotropic", "none", "two_beam", "physics")
 
 
 def check_modelled(scene: Scene, device: str) -> None:

@@ -1,4 +1,4 @@
-"""Micrographs as a microscopist shows them: scale bar, g arrow, zone axis, s and thickness; labels in colour."""
+"""Micrographs with their captions, and their labels over them: lines in colour, what only looks like one in white."""
 
 from __future__ import annotations
 
@@ -7,14 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from physics.beam import g_image_inv_nm
-from render.micrograph import Line, Micrograph
+from render.caption import draw_caption
+from render.micrograph import Distractor, Line, Micrograph
 from render.scene import Scene
 
 # Colours that stay apart on grey and for the colour-blind (Okabe & Ito 2008), then their lighter shades.
 LINE_COLOURS = ("#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#CC79A7",
                 "#F6C667", "#A8DAF5", "#66CDAA", "#7FB2E5", "#FF9A5C", "#E8B8D4")  # fmt: skip
-MATERIAL_TEXT = {"fe_alpha": "α-Fe", "fe_gamma": "γ-Fe", "cocrfemnni": "CoCrFeMnNi", "gaas": "GaAs", "mgo": "MgO"}
 
 
 def display_range(image: np.ndarray) -> tuple[float, float]:
@@ -23,14 +22,14 @@ def display_range(image: np.ndarray) -> tuple[float, float]:
     return float(low), float(max(high, low + 1e-6))
 
 
-def draw_micrograph(axes: Any, image: np.ndarray, scene: Scene) -> None:
-    """Draw an image (Y, X) on matplotlib `axes` with its scale bar, g arrow and diffraction condition."""
+def draw_micrograph(axes: Any, image: np.ndarray, scene: Scene, *, faint: bool = False, size: float = 5.5, wrap: bool = False) -> None:
+    """Draw an image (Y, X) on matplotlib `axes` with its caption (`render.caption`); `faint` leaves room for lines over it."""
     low, high = display_range(image)
-    axes.imshow(image, cmap="gray", vmin=low, vmax=high, interpolation="nearest")
+    axes.imshow(image, cmap="gray", vmin=low, vmax=high, interpolation="nearest", alpha=0.6 if faint else 1.0)
     axes.set_axis_off()
-    _scale_bar(axes, scene)
-    _g_arrow(axes, scene)
-    axes.set_title(condition_text(scene), fontsize=5.5, loc="left", pad=3)
+    draw_caption(axes, scene, size, wrap)
+    axes.set_xlim(-0.5, image.shape[1] - 0.5)
+    axes.set_ylim(image.shape[0] - 0.5, -0.5)
 
 
 def draw_lines(axes: Any, curves_px: Sequence[np.ndarray], *, width: float = 1.2, dashed: Sequence[bool] = ()) -> None:
@@ -56,6 +55,26 @@ def draw_labels(axes: Any, lines: Sequence[Line], shape: tuple[int, int]) -> Non
     axes.set_ylim(shape[0] - 0.5, -0.5)
 
 
+def draw_distractors(axes: Any, distractors: Sequence[Distractor], shape: tuple[int, int]) -> None:
+    """Draw what is no dislocation in white: curves dotted, areas hatched within a thin outline."""
+    from matplotlib import rc_context
+
+    for distractor in distractors:
+        if distractor.mask is None:
+            axes.plot(*distractor.points_px.T, color="white", lw=0.8, ls=(0, (1, 1.5)))
+            continue
+        # Whole frames and one-pixel specks have no outline that could be seen.
+        if distractor.mask.all():
+            continue
+        level = np.pad(distractor.mask.astype(float), 1)
+        x, y = np.arange(-1, shape[1] + 1), np.arange(-1, shape[0] + 1)
+        with rc_context({"hatch.linewidth": 0.35, "hatch.color": "white"}):
+            axes.contourf(x, y, level, levels=[0.5, 1.5], colors="none", hatches=["////////"])
+        axes.contour(x, y, level, levels=[0.5], colors="white", linewidths=0.5)
+    axes.set_xlim(-0.5, shape[1] - 0.5)
+    axes.set_ylim(shape[0] - 0.5, -0.5)
+
+
 def labelled_micrograph(micrograph: Micrograph, path: str) -> None:
     """Write a PNG with the micrograph and, beside it, the same with its labels."""
     from matplotlib.figure import Figure
@@ -64,56 +83,11 @@ def labelled_micrograph(micrograph: Micrograph, path: str) -> None:
     left, right = figure.subplots(1, 2)
     draw_micrograph(left, micrograph.image, micrograph.scene)
     draw_micrograph(right, micrograph.image, micrograph.scene)
+    draw_distractors(right, micrograph.distractors, micrograph.shape)
     draw_labels(right, micrograph.lines, micrograph.shape)
-    right.set_title(f"{len(micrograph.lines)} lines; broken: no contrast", fontsize=7, loc="left", pad=3)
+    right.set_title(f"{len(micrograph.lines)} lines (broken: no contrast); white: no dislocations", fontsize=7, loc="left", pad=3)
     figure.tight_layout()
     figure.savefig(path)
-
-
-def condition_text(scene: Scene) -> str:
-    """Material, mode, g, zone axis, s, thickness and voltage in one line."""
-    beam, material = scene.beam, scene.crystal.material
-    return (
-        f"{MATERIAL_TEXT.get(material, material.capitalize())}  {beam.image.upper()}  g = {_indices(beam.g_hkl)}  B = [{_indices(beam.zone_axis_uvw)}]  "
-        f"s = {beam.s_inv_nm:.3g} nm⁻¹  t = {scene.foil.thickness_nm:.0f} nm  {beam.voltage_kV:.0f} kV"
-    )
-
-
-def _indices(indices: tuple[int, ...]) -> str:
-    return "".join(f"{abs(i)}\u0305" if i < 0 else str(i) for i in indices)
-
-
-def _scale_bar(axes: Any, scene: Scene) -> None:
-    rows, columns = scene.shape
-    longest_nm = 0.3 * columns * scene.pixel_nm
-    decade = 10 ** np.floor(np.log10(longest_nm))
-    bar_nm = max(m for m in (1, 2, 5) if m * decade <= longest_nm) * decade
-    bar_px = bar_nm / scene.pixel_nm
-    x0, y0 = 0.05 * columns, 0.95 * rows
-    for colour, width in (("black", 4.5), ("white", 2.5)):
-        axes.plot([x0, x0 + bar_px], [y0, y0], color=colour, lw=width, solid_capstyle="butt")
-    _outlined(axes, x0 + bar_px / 2, y0 - 0.02 * rows, f"{bar_nm:g} nm", ha="center", va="bottom")
-
-
-def _g_arrow(axes: Any, scene: Scene) -> None:
-    rows, columns = scene.shape
-    g = g_image_inv_nm(scene.crystal, scene.beam)
-    along = np.array([g[0], -g[1]]) / np.hypot(g[0], g[1])  # y runs down in pixels
-    start = np.array([0.88 * columns, 0.12 * rows]) - 0.06 * min(rows, columns) * along
-    end = start + 0.12 * min(rows, columns) * along
-    from matplotlib.patheffects import withStroke
-
-    outline = [withStroke(linewidth=3.5, foreground="black")]
-    style = {"arrowstyle": "-|>", "color": "white", "lw": 1.5, "path_effects": outline, "shrinkA": 0, "shrinkB": 0}
-    axes.annotate("", xy=end, xytext=start, arrowprops=style)
-    beside = (start + end) / 2 + 0.05 * min(rows, columns) * np.array([-along[1], along[0]])
-    _outlined(axes, *beside, "g", ha="center", va="center")
-
-
-def _outlined(axes: Any, x: float, y: float, text: str, **where: str) -> None:
-    from matplotlib.patheffects import withStroke
-
-    axes.text(x, y, text, color="white", fontsize=7, path_effects=[withStroke(linewidth=1.8, foreground="black")], **where)
 
 
 def _rgb(colour: str) -> tuple[float, float, float]:

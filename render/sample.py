@@ -17,6 +17,7 @@ import numpy as np
 
 from physics.beam import BeamCondition, image_from_crystal
 from physics.crystal import Crystal
+from physics.dislocation import Dislocation
 from physics.errors import InputError, require
 from physics.foil import Foil
 from physics.frames import field_nm
@@ -34,14 +35,19 @@ from render.conditions import (
 from render.detector import Detector
 from render.draw import Fixed
 from render.draw_defects import Defects, can_fault, draw_defects
+from render.draw_strokes import burgers_of, draw_backdrops, stroke_lines_nm
 from render.draw_surroundings import draw_deposits, draw_film, surrounded_foil
 from render.mixture import Specimen, draw_mixture
 from render.sample_config import FileScene, Mixture, NetworkScene, SampleConfig
 from render.scene import Scene
+from render.stroke_config import WHOLE_FOIL, StrokeScene
+from render.strokes import Backdrop, Strokes
 from render.surroundings_config import CLEAN, SurroundingsConfig
 
 DETECTOR_STREAM = 1
 MOST_CONDITIONS, MOST_CONDITIONS_FIXED_FIELD = 300, 20
+# Grey levels of a file as they stand: electrons enough that none of their noise is added to that of the picture.
+SCANNER = Detector(dose_e_per_px=1e9, gain_counts_per_e=255e-9, offset_counts=0.0, mtf_sigma_px=0.0, readout_noise_counts=0.0)
 WIDEST_SHARE_OF_BOX = 0.75  # of a network's period, where the pixel is free
 
 
@@ -94,6 +100,8 @@ def under_condition(scene: Scene, beam: BeamCondition) -> Scene:
 def _draw_scene(config: SampleConfig, rng: np.random.Generator) -> Scene:
     # A generator of their own, so that other surroundings leave lines and beam as they are.
     around, defects = rng.spawn(2)
+    if isinstance(config.scene, StrokeScene):
+        return _draw_strokes(config, config.scene, rng, around)
     if not isinstance(config.scene, NetworkScene):
         crystal = _drawn_crystal(config, config.scene, rng)
         parts = _draw_condition(config, crystal, rng, around)
@@ -114,6 +122,39 @@ def _draw_scene(config: SampleConfig, rng: np.random.Generator) -> Scene:
             if attempt + 1 == MOST_CONDITIONS:
                 raise
     raise AssertionError("unreachable")
+
+
+def _draw_strokes(config: SampleConfig, strokes: StrokeScene, rng: np.random.Generator, around: np.random.Generator) -> Scene:
+    """Lines from face to face, drawn with a pen on two blended backgrounds: pictures in files, or two foils without lines."""
+    whole = replace(config, surroundings=replace(_surroundings(config), **WHOLE_FOIL))
+    bare = []
+    for _ in range(2 if strokes.simulated else 1):
+        crystal = Crystal.from_material(config.material.draw(rng))
+        parts = _draw_condition(whole, crystal, rng, around)
+        bare.append(_scene(whole, crystal, *parts, Defects(lines=()), around))
+    scene = bare[0]
+    if strokes.simulated:
+        blend = float(strokes.blend.draw(rng))
+        # Of the second only its noise-free picture counts.
+        other = bare[1].replace(detector=Detector())
+        backdrops = (Backdrop(weight=1 - blend), Backdrop(weight=blend, scene=other))
+    else:
+        backdrops = draw_backdrops(strokes, config.shape, rng)
+        pixel_nm = scene.pixel_nm if config.pixel_nm != Fixed(None) else 1.0
+        scene = Scene(
+            crystal=scene.crystal, foil=Foil(thickness_nm=scene.foil.thickness_nm), beam=scene.beam, shape=config.shape,
+            pixel_nm=pixel_nm, visible_contrast=config.visible_contrast,
+            detector=replace(SCANNER, noise_seed=scene.detector.noise_seed),
+        )  # fmt: skip
+    placed = Specimen.of(scene.crystal, scene.foil, scene.beam, scene.shape, scene.pixel_nm)
+    burgers = burgers_of(scene.crystal, scene.beam.g_hkl, rng)
+    curves = stroke_lines_nm(strokes, scene.shape, scene.pixel_nm, placed.faces, rng)
+    pens = Strokes(
+        width_px=tuple(strokes.width_px.draw(rng) for _ in curves), darkness=tuple(strokes.darkness.draw(rng) for _ in curves),
+        mask_px=strokes.mask_px, backdrops=backdrops,
+    )  # fmt: skip
+    lines = tuple(Dislocation(burgers_uvw=burgers, points_nm=curve).canonical() for curve in curves)
+    return scene.replace(dislocations=lines, contrast="stroke", strokes=pens)
 
 
 def _drawn_crystal(config: SampleConfig, scene: Mixture, rng: np.random.Generator) -> Crystal:

@@ -23,6 +23,7 @@ from render.camera_config import DetectorConfig
 from render.defects_config import Dissociation, FaultBands, FrankLoops, Particles
 from render.draw import Distribution, Fixed, parse
 from render.scene import ELASTICITIES
+from render.stroke_config import StrokeScene
 from render.surroundings_config import CLEAN, SurroundingsConfig
 
 Draw = Distribution
@@ -353,14 +354,14 @@ class SampleConfig:
     """
 
     material: Draw = _draw({"choice": ["al", "cu", "ni", "fe_gamma", "fe_alpha", "ti", "mg", "mo", "si"]})
-    scene: Mixture | NetworkScene | FileScene = field(default_factory=lambda: KINDS["realistic"])
+    scene: Mixture | NetworkScene | FileScene | StrokeScene = field(default_factory=lambda: KINDS["realistic"])
     foil: FoilConfig = field(default_factory=FoilConfig)
     beam: BeamConfig = field(default_factory=BeamConfig)
     detector: DetectorConfig = field(default_factory=DetectorConfig)
     surroundings: SurroundingsConfig = field(default_factory=SurroundingsConfig)
     shape: tuple[int, int] = (512, 512)
     pixel_nm: Draw = _draw(None)
-    line_width_px: Draw = _draw({"log_uniform": [1.6, 9]})
+    line_width_px: Draw = _draw({"log_uniform": [1.2, 9]})
     pixel_limits_nm: tuple[float, float] = (0.4, 5.0)
     visible_contrast: float = 0.02
     slice_nm: float = 1.0
@@ -383,6 +384,8 @@ class SampleConfig:
             require(_is_number(value) and value > 0, name, "be > 0", value)
         require(isinstance(self.surfaces, bool), "surfaces", "be true or false", self.surfaces)
         require(self.elasticity in ELASTICITIES, "elasticity", f"be one of {', '.join(ELASTICITIES)}", self.elasticity)
+        lone = not (isinstance(self.scene, StrokeScene) and self.beam.series)
+        require(lone, "beam.series", "be empty for scene=stroke2d, whose lines are drawn and not imaged", list(self.beam.series))
         if not isinstance(self.scene, FileScene):
             for material in self.material.values():
                 self._check_material(material)
@@ -472,12 +475,14 @@ KINDS: dict[str, Mixture] = {
 }  # fmt: skip
 
 
-def _scene(values: Any) -> Mixture | NetworkScene | FileScene:
+def _scene(values: Any) -> Mixture | NetworkScene | FileScene | StrokeScene:
     require(isinstance(values, Mapping), "scene", "be a mapping", values)
     kind = values.get("kind", "realistic")
     if kind in ("network", "file"):
         return _build_with(NetworkScene if kind == "network" else FileScene, dict(values), "scene")
-    require(kind in KINDS, "scene.kind", f"be one of {', '.join([*KINDS, 'network', 'file'])}", kind)
+    if kind == "stroke2d":
+        return _build(StrokeScene(), values, "scene")
+    require(kind in KINDS, "scene.kind", f"be one of {', '.join([*KINDS, 'stroke2d', 'network', 'file'])}", kind)
     template = KINDS[kind]
     parts = dict(values)
     for f in fields(Mixture):

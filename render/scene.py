@@ -28,13 +28,17 @@ from render.burn_in import Mark
 from render.detector import PARTS as DETECTOR_PARTS
 from render.detector import Detector
 from render.scene_rules import check_consistency
+from render.strokes import Backdrop, Strokes
 
 SCENE_VERSION = 1
 ELASTICITIES = ("isotropic", "anisotropic")
+CONTRASTS = ("physics", "stroke")
 # Nouns inside nouns, as JSON writes them; a one-element list stands for any number.
 PARTS: dict[type, dict[str, Any]] = {
     Foil: {"relief": Relief, "openings": [Opening], "boundary": GrainBoundary},
     Detector: DETECTOR_PARTS | {"burn_in": [Mark]},
+    Strokes: {"backdrops": [Backdrop]},
+    Backdrop: {"scene": "a Scene"},
 }
 # Nouns whose messages do not say what they are part of.
 NAMELESS = tuple(DETECTOR_PARTS.values())
@@ -49,7 +53,8 @@ class Scene:
     the non-singular core (Cai et al. 2006). `surfaces` relaxes the faces of the foil (`physics.strain.plate`); off, the
     lines run on through them as in an endless crystal. `elasticity` "isotropic" takes the Voigt-Reuss-Hill average,
     "anisotropic" the crystal's own stiffness. `foil_renderer` is what makes the foil's height maps: "numpy", or
-    "bpy X.Y.Z" with the version that must be present to reproduce the bytes.
+    "bpy X.Y.Z" with the version that must be present to reproduce the bytes. `contrast` "stroke" draws the lines with the
+    pens of `strokes` on blended backgrounds instead of computing their image (`render.strokes`).
 
     Raises InputError where the parts contradict each other (see `render.scene_rules`).
     """
@@ -70,6 +75,8 @@ class Scene:
     surfaces: bool = True
     elasticity: str = "isotropic"
     foil_renderer: str = "numpy"
+    contrast: str = "physics"
+    strokes: Strokes | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "dislocations", tuple(self.dislocations))
@@ -91,6 +98,7 @@ class Scene:
         require(isinstance(self.foil_renderer, str), "foil_renderer", "be text", self.foil_renderer)
         known = self.foil_renderer == "numpy" or self.foil_renderer.startswith("bpy ")
         require(known, "foil_renderer", 'be "numpy" or "bpy VERSION"', self.foil_renderer)
+        require(self.contrast in CONTRASTS, "contrast", f"be one of {', '.join(CONTRASTS)}", self.contrast)
         check_consistency(self)
 
     def replace(self, **changes: Any) -> Scene:
@@ -99,29 +107,31 @@ class Scene:
 
     def to_json(self, indent: int | None = None) -> str:
         """The Scene as JSON; floats are written so that they read back to the same bits."""
-        return json.dumps(
-            {
-                "version": SCENE_VERSION,
-                "crystal": {"material": self.crystal.material},
-                "foil": _plain(dataclasses.asdict(self.foil)),
-                "beam": _plain(dataclasses.asdict(self.beam)),
-                "dislocations": [_plain(_fields(d)) for d in self.dislocations],
-                "faults": [_plain(_fields(f)) for f in self.faults],
-                "deposits": [_plain(_fields(d)) for d in self.deposits],
-                "particles": [_plain(_fields(p)) for p in self.particles],
-                "detector": _plain(dataclasses.asdict(self.detector)),
-                "shape": list(self.shape),
-                "pixel_nm": self.pixel_nm,
-                "visible_contrast": self.visible_contrast,
-                "slice_nm": self.slice_nm,
-                "core_nm": self.core_nm,
-                "surfaces": self.surfaces,
-                "elasticity": self.elasticity,
-                "foil_renderer": self.foil_renderer,
-            },
-            indent=indent,
-            allow_nan=False,
-        )
+        return json.dumps(self.to_plain(), indent=indent, allow_nan=False)
+
+    def to_plain(self) -> dict[str, Any]:
+        """The Scene as JSON values."""
+        return {
+            "version": SCENE_VERSION,
+            "crystal": {"material": self.crystal.material},
+            "foil": _plain(dataclasses.asdict(self.foil)),
+            "beam": _plain(dataclasses.asdict(self.beam)),
+            "dislocations": [_plain(_fields(d)) for d in self.dislocations],
+            "faults": [_plain(_fields(f)) for f in self.faults],
+            "deposits": [_plain(_fields(d)) for d in self.deposits],
+            "particles": [_plain(_fields(p)) for p in self.particles],
+            "detector": _plain(dataclasses.asdict(self.detector)),
+            "shape": list(self.shape),
+            "pixel_nm": self.pixel_nm,
+            "visible_contrast": self.visible_contrast,
+            "slice_nm": self.slice_nm,
+            "core_nm": self.core_nm,
+            "surfaces": self.surfaces,
+            "elasticity": self.elasticity,
+            "foil_renderer": self.foil_renderer,
+            "contrast": self.contrast,
+            "strokes": None if self.strokes is None else _plain_strokes(self.strokes),
+        }
 
     @classmethod
     def from_json(cls, text: str) -> Scene:
@@ -133,6 +143,11 @@ class Scene:
             fields = json.loads(text)
         except json.JSONDecodeError as error:
             raise InputError(f"scene must be JSON, got an error at line {error.lineno}: {error.msg}") from None
+        return cls.from_plain(fields)
+
+    @classmethod
+    def from_plain(cls, fields: Any) -> Scene:
+        """Read a Scene from JSON values; see `from_json`."""
         require(isinstance(fields, dict), "scene", "be a JSON object", type(fields).__name__)
         fields = dict(fields)
         version = fields.pop("version", SCENE_VERSION)
@@ -150,6 +165,8 @@ class Scene:
                 items = fields.pop(name)
                 require(isinstance(items, list), name, "be a list", type(items).__name__)
                 parts[name] = tuple(_build(noun, item, f"{name}[{i}]") for i, item in enumerate(items))
+        if fields.get("strokes") is not None:
+            parts["strokes"] = _build(Strokes, fields.pop("strokes"), "strokes")
         return _build(cls, fields | parts, "scene")
 
 
@@ -166,6 +183,8 @@ def _build(noun: type, fields: Any, where: str) -> Any:
         if isinstance(part, list) and value is not None:
             require(isinstance(value, list), f"{where}.{name}", "be a list", type(value).__name__)
             fields = fields | {name: [_build(part[0], item, f"{where}.{name}[{i}]") for i, item in enumerate(value)]}
+        elif value is not None and part == "a Scene":
+            fields = fields | {name: Scene.from_plain(value)}
         elif value is not None:
             fields = fields | {name: _build(part, value, f"{where}.{name}")}
     try:
@@ -183,6 +202,11 @@ def _check_keys(fields: Any, names: set[str], where: str) -> None:
     require(isinstance(fields, dict), where, "be a JSON object", type(fields).__name__)
     unknown = sorted(set(fields) - names)
     require(not unknown, where, f"have only the keys {', '.join(sorted(names))}", ", ".join(map(str, unknown)))
+
+
+def _plain_strokes(strokes: Strokes) -> dict[str, Any]:
+    backdrops = [_fields(b) | {"scene": None if b.scene is None else b.scene.to_plain()} for b in strokes.backdrops]
+    return _plain(_fields(strokes) | {"backdrops": backdrops})
 
 
 def _fields(noun: Any) -> dict[str, Any]:

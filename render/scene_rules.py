@@ -18,6 +18,7 @@ from physics.junction import open_ends
 from physics.particle_discs import half_height_nm
 from physics.polygon import polygon_covers
 from render.foil import foil_heights
+from render.strokes import check_strokes
 
 if TYPE_CHECKING:
     from render.scene import Scene
@@ -32,6 +33,7 @@ OPEN_BORDER_NM = 1.0
 
 def check_consistency(scene: Scene) -> None:
     """Raise InputError, naming the field, for the first contradiction between the parts of a Scene."""
+    check_strokes(scene)
     check_reflection(scene.crystal, scene.beam)
     check_beams(scene)
     foil_normal_image(scene.crystal, scene.beam, scene.foil)

@@ -16,12 +16,14 @@ from render.micrograph import Distractor, Micrograph
 from render.optics import blurred_lines
 from render.scene import Scene
 from render.specimen import Specimen
+from render.strokes import backdrop_distractors, stroke_intensity, stroke_lines
 
 
 def simulate(scene: Scene) -> Micrograph:
     """Image, noise-free intensity and labels of a Scene; the same Scene gives the same bytes."""
     specimen = Specimen.of(scene)
-    return _micrograph(scene, specimen, noise_free_intensity(scene, specimen))
+    make = stroke_intensity if scene.contrast == "stroke" else noise_free_intensity
+    return _micrograph(scene, specimen, make(scene, specimen))
 
 
 def simulate_batch(scenes: Sequence[Scene], device: str = "cpu") -> list[Micrograph]:
@@ -42,15 +44,19 @@ def simulate_batch(scenes: Sequence[Scene], device: str = "cpu") -> list[Microgr
 
 
 def _micrograph(scene: Scene, specimen: Specimen, intensity: np.ndarray) -> Micrograph:
-    lines = label_lines(scene, specimen)
-    if scene.detector.blur is not None:
+    stroked = scene.contrast == "stroke"
+    lines = stroke_lines(scene, specimen) if stroked else label_lines(scene, specimen)
+    if scene.detector.blur is not None and not stroked:
         lines = blurred_lines(lines, scene.detector.blur, scene.visible_contrast)
     return Micrograph(
         image=expose(intensity, scene.detector),
         intensity=intensity,
         lines=lines,
         scene=scene,
-        distractors=distractors(scene, specimen) + camera_distractors(scene.detector, scene.shape),
+        distractors=(
+            *distractors(scene, specimen), *(backdrop_distractors(scene) if stroked else ()),
+            *camera_distractors(scene.detector, scene.shape),
+        ),
     )
 
 

@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
 
-from physics.errors import InputError, require
+from physics.errors import require
 from render.cli import positional, run_command
 from render.export.labelme import visible_parts
-from render.frame_statistics import MOST_PLACES, across_lines, background_range, noise_level, spectrum_slopes
+from render.frame_statistics import across_lines, background_range, noise_level, spectrum_slopes
+from render.grey_image import image_files, read_grey
+from render.line_statistics import Curves, line_statistics, median_of, spread_over
 from render.ridges import find_ridges
 
 USAGE = """\
@@ -25,7 +26,6 @@ values are masks and are passed over; labelme JSON beside an image gives its lab
 images, beside those of the reference, and says where the reference's median lies outside. Writes statistics.json and
 histograms.png into out (PATH's name with _statistics, in the current folder).
 """
-SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 SMALLEST_PX = 64
 QUANTITIES: dict[str, str] = {
     "ridge_width_px": "width of ridges, FWHM in px",
@@ -41,32 +41,29 @@ QUANTITIES: dict[str, str] = {
     "line_length_px": "length of labelled lines, px",
     "line_width_px": "width of labelled lines, FWHM in px",
     "line_depth": "depth of labelled lines over background",
+    "each_width_px": "width of each line, FWHM in px",
+    "each_depth": "depth of each line over background",
+    "each_variation": "variation of depth along each line",
+    "each_gap_px": "gap to the next parallel line, px",
 }
 
-Curves = list[list[np.ndarray]]  # lines, each of its visible parts (K, 2)
 
-
-def frame_statistics(image: np.ndarray, curves: Curves | None = None) -> dict[str, float]:
+def frame_statistics(image: np.ndarray, curves: Curves | None = None) -> dict[str, Any]:
     """The quantities of one image (Y, X), and those of its labelled lines where there are any; medians over the frame's places
-    and branches."""
+    and branches, and lists with a number for each line."""
     image = np.asarray(image, dtype=np.float64)
     level, lag1 = noise_level(image)
     low, mid = spectrum_slopes(image)
     ridges = find_ridges(image)
-    chosen = _spread(len(ridges.places_px))
+    chosen = spread_over(len(ridges.places_px))
     width, depth = across_lines(image, ridges.places_px[chosen], ridges.normals[chosen], ridges.dark)
     values = {
-        "ridge_width_px": _median(width), "ridge_depth": _median(depth), "background_range": background_range(image),
+        "ridge_width_px": median_of(width), "ridge_depth": median_of(depth), "background_range": background_range(image),
         "noise": level, "noise_lag1": lag1, "slope_low": low, "slope_mid": mid,
-        "ridges": len(ridges.lengths_px) * 512**2 / image.size, "ridge_length_px": _median(ridges.lengths_px),
+        "ridges": len(ridges.lengths_px) * 512**2 / image.size, "ridge_length_px": median_of(ridges.lengths_px),
     }  # fmt: skip
     if curves is not None:
-        places, normals = _along([part for line in curves for part in line], image.shape)
-        chosen = _spread(len(places))
-        width, depth = across_lines(image, places[chosen], normals[chosen])
-        lengths = np.array([sum(np.linalg.norm(np.diff(part, axis=0), axis=1).sum() for part in line) for line in curves])
-        values |= {"lines": float(len(curves)), "line_length_px": _median(lengths),
-                   "line_width_px": _median(width), "line_depth": _median(depth)}  # fmt: skip
+        values |= line_statistics(image, curves)
     return values
 
 
@@ -84,31 +81,36 @@ def images_of(path: Path, limit: int) -> Iterator[tuple[str, np.ndarray, Curves 
             lines = [visible_parts(line, dataset.shape) for line in dataset.lines(int(i))]
             yield str(i), dataset.image(int(i)), [parts for parts in lines if parts]
         return
-    files = sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES and not p.name.startswith("."))
-    require(bool(files), str(path), f"hold {', '.join(s[1:] for s in SUFFIXES)} files", "none")
+    files = image_files(path)
     found = 0
     for k in np.unique(np.linspace(0, len(files) - 1, min(limit, len(files))).astype(int)):
-        image = _read(files[k])
+        image = read_grey(files[k])
         if len(np.unique(image)) > 2 and min(image.shape) >= SMALLEST_PX:
             found += 1
             yield files[k].relative_to(path).as_posix(), image, _labelled(files[k].with_suffix(".json"))
     require(found > 0, str(path), f"hold micrographs of at least {SMALLEST_PX} px", "masks or smaller pictures only")
 
 
-def measure(path: Path, limit: int) -> dict[str, dict[str, float]]:
+def measure(path: Path, limit: int) -> dict[str, dict[str, Any]]:
     """The quantities of every image, by its name."""
     return {name: frame_statistics(image, curves) for name, image, curves in images_of(path, limit)}
 
 
-def percentiles(frames: dict[str, dict[str, float]]) -> dict[str, dict[str, float]]:
-    """Median, 5th and 95th percentile over the frames, and their number, of every quantity that was found."""
+def percentiles(frames: dict[str, dict[str, Any]]) -> dict[str, dict[str, float]]:
+    """Median, 5th and 95th percentile over frames or lines, and their number, of every quantity that was found."""
     table = {}
     for quantity in QUANTITIES:
-        values = np.array([f[quantity] for f in frames.values() if quantity in f and np.isfinite(f[quantity])])
+        values = _of_frames(frames, quantity)
         if len(values):
             low, middle, high = np.percentile(values, [5, 50, 95])
             table[quantity] = {"median": float(middle), "p5": float(low), "p95": float(high), "frames": len(values)}
     return table
+
+
+def _of_frames(frames: dict[str, dict[str, Any]], quantity: str) -> np.ndarray:
+    """All finite numbers of a quantity: one a frame, or one a line."""
+    found = np.concatenate([np.zeros(0), *(np.atleast_1d(f[quantity]) for f in frames.values() if quantity in f)])
+    return found[np.isfinite(found)]
 
 
 def table_text(table: dict[str, dict[str, float]], reference: dict[str, dict[str, float]] | None) -> str:
@@ -125,45 +127,6 @@ def table_text(table: dict[str, dict[str, float]], reference: dict[str, dict[str
 
 def _outside(row: dict[str, float] | None, reference: dict[str, float] | None = None) -> bool:
     return bool(row and reference) and not row["p5"] <= reference["median"] <= row["p95"]
-
-
-def _along(curves: list[np.ndarray], shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-    """Places (P, 2) a pixel apart on curves, inside the frame, and unit normals (P, 2)."""
-    places, normals = [np.zeros((0, 2))], [np.zeros((0, 2))]
-    for curve in curves:
-        steps = np.diff(np.asarray(curve, float), axis=0)
-        lengths = np.linalg.norm(steps, axis=1)
-        steps, starts, lengths = steps[lengths > 0], np.asarray(curve, float)[:-1][lengths > 0], lengths[lengths > 0]
-        if not len(lengths):
-            continue
-        ends = np.cumsum(lengths)
-        at = np.arange(0.5, ends[-1], 1.0)
-        segment = np.searchsorted(ends, at, side="right").clip(max=len(lengths) - 1)
-        unit = steps[segment] / lengths[segment, None]
-        places.append(starts[segment] + unit * (at - (ends - lengths)[segment])[:, None])
-        normals.append(np.stack([-unit[:, 1], unit[:, 0]], axis=1))
-    places, normals = np.concatenate(places), np.concatenate(normals)
-    margin = 6.0
-    inside = ((places > margin) & (places < np.array(shape[::-1]) - 1 - margin)).all(axis=1)
-    return places[inside], normals[inside]
-
-
-def _spread(count: int) -> np.ndarray:
-    return np.unique(np.linspace(0, max(count - 1, 0), min(count, MOST_PLACES)).astype(int)) if count else np.zeros(0, int)
-
-
-def _median(values: np.ndarray) -> float:
-    values = values[np.isfinite(values)]
-    return float(np.median(values)) if len(values) else float("nan")
-
-
-def _read(file: Path) -> np.ndarray:
-    try:
-        picture = Image.open(file)
-        grey = picture.convert("L") if picture.mode in ("RGB", "RGBA", "P", "LA", "1", "CMYK") else picture
-        return np.asarray(grey).astype(np.float64)
-    except (OSError, ValueError, UnidentifiedImageError) as error:
-        raise InputError(f"{file.name} must be an image that can be read, got: {' '.join(str(error).split())}") from None
 
 
 def _labelled(file: Path) -> Curves | None:
@@ -185,7 +148,7 @@ def _labelled(file: Path) -> Curves | None:
 def _histograms(frames: dict[str, Any], reference: dict[str, Any] | None, names: tuple[str, str], file: Path) -> None:
     from matplotlib.figure import Figure
 
-    shown = [q for q in QUANTITIES if any(np.isfinite(f.get(q, np.nan)) for f in frames.values())]
+    shown = [q for q in QUANTITIES if len(_of_frames(frames, q))]
     columns = 4
     rows = -(-len(shown) // columns)
     figure = Figure(figsize=(3.2 * columns, 2.3 * rows), dpi=110, layout="constrained")
@@ -193,7 +156,7 @@ def _histograms(frames: dict[str, Any], reference: dict[str, Any] | None, names:
         if quantity is None:
             axes.set_axis_off()
             continue
-        groups = [np.array([f[quantity] for f in g.values() if np.isfinite(f.get(quantity, np.nan))]) for g in (frames, reference or {})]
+        groups = [_of_frames(g, quantity) for g in (frames, reference or {})]
         bins = np.histogram_bin_edges(np.concatenate(groups), bins=24)
         for values, name, colour in zip(groups, names, ("#3a6ea5", "#d1603d")):
             if len(values):
@@ -226,9 +189,13 @@ def main(argv: list[str]) -> None:
     print(table_text(table, beside))
 
 
-def _plain(frames: dict[str, dict[str, float]]) -> dict[str, dict[str, float | None]]:
+def _plain(frames: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
     """JSON has no nan: null where a quantity could not be found."""
-    return {name: {q: v if np.isfinite(v) else None for q, v in f.items()} for name, f in frames.items()}
+
+    def finite(value: Any) -> Any:
+        return [finite(v) for v in value] if isinstance(value, list) else value if np.isfinite(value) else None
+
+    return {name: {q: finite(v) for q, v in f.items()} for name, f in frames.items()}
 
 
 if __name__ == "__main__":

@@ -38,7 +38,7 @@ class SurroundingsConfig:
     boundary_share: Draw = _draw(0.1)
     boundary_tilt_deg: Draw = _draw({"uniform": [20, 90]})
     second_s_xi: Draw = _draw({"weighted": [[{"normal": [0, 0.6]}, 1], [{"uniform": [1.5, 8]}, 2]]})
-    deposits: Draw = _draw({"weighted": [[0, 1], [{"log_uniform": [3, 60]}, 3]]})
+    deposits: Draw = _draw({"weighted": [[0, 1], [{"log_uniform": [3, 75]}, 3]]})
     deposit_radius_px: Draw = _draw({"log_uniform": [3.5, 11]})
     deposit_depth: Draw = _draw({"log_uniform": [0.06, 1.2]})
     spots: Draw = _draw({"weighted": [[0, 3], [{"uniform": [0.5, 4]}, 1]]})

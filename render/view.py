@@ -18,8 +18,8 @@ from physics.errors import require
 from physics.frames import field_nm
 from render.blender import render_plan
 from render.blender.plan import Plan, View, plan_of
+from render.caption import condition_text
 from render.cli import positional, run_command
-from render.picture import condition_text
 from render.scene import Scene
 
 USAGE = """usage: python -m render.view DATASET INDEX [out=PICTURE.png]

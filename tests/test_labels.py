@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from physics.beam import BeamCondition, image_from_crystal
+from physics.beam import BeamCondition, excitation_error_of_ng, image_from_crystal
 from physics.contrast.columns import column_values
 from physics.contrast.two_beam import perfect_crystal
 from physics.crystal import Crystal
@@ -74,6 +74,20 @@ def test_a_partial_is_labelled_with_its_fault(side):
     # Without the fault the strongest contrast would be -0.23. Within the core, where the sheet's edge is sharp and the
     # partial's is not, single columns of the label reach 0.1 beyond what a pixel shows.
     assert micrograph.lines[0].contrast.min() == pytest.approx(seen.min(), abs=0.12)
+
+
+@pytest.mark.parametrize(("shift", "g_dot_r"), [((1 / 6, 1 / 6, -1 / 3), 1 / 3), ((-1 / 3, 1 / 6, 1 / 6), -2 / 3), ((1 / 2, 0, -1 / 2), 1)])
+def test_a_fault_whose_g_dot_r_is_a_whole_number_is_no_fault_band(shift, g_dot_r):
+    normal = plane_normal_image((1, 1, 1), AL, image_from_crystal(AL, BEAM))
+    x = np.array([-900.0, 900.0, 900.0, -900.0])
+    z = np.array([-300.0, -300.0, 300.0, 300.0])
+    outline = np.stack([x, -(normal[0] * x + normal[2] * z) / normal[1], z], axis=-1)
+    fault = StackingFault(plane_hkl=(1, 1, 1), shift_uvw=shift, outline_nm=outline)
+    specimen = scene(faults=[fault])
+    micrograph = simulate(specimen)
+    assert np.dot(specimen.beam.g_hkl, fault.shift_uvw) == pytest.approx(g_dot_r)
+    kinds, seen = [d.kind for d in micrograph.distractors], np.ptp(micrograph.intensity) > 0.01
+    assert (kinds == ["fault_band"]) == seen == (g_dot_r % 1 != 0)  # what is labelled is what shows, and nothing else
 
 
 def test_half_width_is_half_the_full_width_at_half_maximum():
@@ -205,6 +219,29 @@ def test_image_changes_sides_with_b():
         (line,) = labelled(scene(Dislocation(burgers_uvw=(0.5 * sign, 0.5 * sign, 0), points_nm=points), beam=beam))
         at[sign] = (line.points_px - line.core_px)[len(line.core_px) // 2]
     np.testing.assert_allclose(at[1], -at[-1], atol=0.02)  # tenths of the 0.25 px that positions are good to
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_weak_beam_curve_with_many_beams_follows_the_peak_of_the_picture(sign):
+    """Under (g, 4g) with the systematic row (at 3g that beam is strong too, and widens the image): beside the core on the side of (g.b) s, where the picture is brightest."""
+    s_inv_nm = excitation_error_of_ng(AL, (2, 2, 0), 200.0, 4)
+    beam = BeamCondition(g_hkl=(2, 2, 0), zone_axis_uvw=(0, 0, 1), s_inv_nm=s_inv_nm, image="df", row=(-1, 0, 1, 2, 3, 4, 5))
+    xi = image_from_crystal(AL, beam) @ AL.direction_nm((1, 1, 0))
+    written = Dislocation(burgers_uvw=(0.5 * sign, 0.5 * sign, 0), points_nm=np.outer([-1, 1], 2000 * xi / np.linalg.norm(xi)))
+    specimen = scene(written, beam=beam, pixel_nm=0.25, shape=(120, 16), surfaces=False)
+    micrograph = simulate(specimen)
+    (line,) = micrograph.lines
+    left_nm = np.median(offsets_px(line)) * 0.25
+    assert line.g_dot_b == 2 and 0.5 / (2 * np.pi * s_inv_nm) < left_nm < 2 / (2 * np.pi * s_inv_nm)  # left of xi: (g.b) s > 0
+    column = len(micrograph.intensity[0]) // 2
+    off_core = np.abs(np.arange(120) - np.interp(column, *_ascending(line.core_px))) > 0.6 / 0.25  # not the spike at the core
+    brightest = np.argmax(np.where(off_core, micrograph.intensity[:, column], 0))
+    assert np.interp(column, *_ascending(line.points_px)) == pytest.approx(brightest, abs=0.3 / 0.25)  # what curves are good to
+
+
+def _ascending(curve_px):
+    order = np.argsort(curve_px[:, 0])
+    return curve_px[order, 0], curve_px[order, 1]
 
 
 def test_a_line_without_contrast_keeps_its_curve_on_the_core():

@@ -5,7 +5,8 @@ from matplotlib.figure import Figure
 from physics.beam import BeamCondition
 from physics.crystal import Crystal
 from physics.foil import Foil
-from render.picture import condition_text, display_range, draw_micrograph
+from render.caption import condition_text
+from render.picture import display_range, draw_micrograph
 from render.scene import Scene
 
 

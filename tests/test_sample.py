@@ -138,6 +138,14 @@ def test_a_series_shows_one_specimen_under_several_reflections():
     assert len(scenes[3].dislocations) > 0 and scenes[3].to_json() != scenes[0].to_json()
 
 
+def test_an_entry_of_a_series_switches_the_row_on_and_off():
+    entries = [{"row": None}, {"row": [0, 1, 2], "image": "df", "dark_field_of": 2}, {"g_hkl": [0, 2, 0]}]
+    beam = {"zone_axis_uvw": [0, 0, 1], "g_hkl": [2, 0, 0], "row": [-1, 0, 1, 2], "image": "df", "dark_field_of": 1, "series": entries}
+    beams = [sample(config("loop", material="al", beam=beam, foil=FLAT), 4, index).beam for index in range(3)]
+    assert [(b.row, b.dark_field_of) for b in beams] == [(None, None), ((0, 1, 2), 2), ((-1, 0, 1, 2), 1)]
+    assert all(b.beams_hkl is None and b.image == "df" for b in beams)
+
+
 def test_a_tilted_specimen_keeps_its_line_ends_on_its_faces():
     beam = {"zone_axis_uvw": [0, 0, 1], "g_hkl": [2, 0, 0], "s_inv_nm": 0.0}
     scene = sample(config("pileup", material="al", beam=beam, foil=FLAT, surroundings=None), 3)

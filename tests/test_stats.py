@@ -118,6 +118,19 @@ def test_parts_of_one_labelled_line_count_once(folder):
     assert frames["a.png"]["line_width_px"] == pytest.approx(5, rel=0.1) and "lines" not in frames["below/b.png"]
 
 
+def test_gaps_between_parallel_lines_and_variation_along_them_are_found():
+    """Lines 40 px apart whose depth swings by a sine of amplitude half its mean: standard deviation over mean 0.5 / sqrt 2."""
+    period = 1 + 0.5 * np.sin(2 * np.pi * X / 64)
+    image = 120 - (120 - np.roll(with_lines(5, 0.3, angle_deg=0, spacing=40), 0, axis=0)) * period
+    rows = sorted(set(np.flatnonzero(image[:, 16] < image[:, 16].min() + 1e-6)) - {0, 255})
+    curves = [[np.array([[0.0, r], [255.0, r]])] for r in rows] + [[np.array([[100.0, 0], [104.0, 255]])]]  # the last one crosses
+    values = frame_statistics(image, curves)
+    assert np.diff(rows) == pytest.approx(40)
+    assert values["each_gap_px"][:-1] == pytest.approx([40] * len(rows)) and not np.isfinite(values["each_gap_px"][-1])
+    assert values["each_variation"][:-1] == pytest.approx([0.5 / np.sqrt(2)] * len(rows), rel=0.1)  # profiles are means over 9 px
+    assert percentiles({"a": values})["each_gap_px"]["frames"] == len(rows)
+
+
 def test_the_command_writes_table_numbers_and_picture(folder, tmp_path, capsys):
     main([str(folder), f"reference={folder}", f"out={tmp_path / 'out'}"])
     said = capsys.readouterr().out

@@ -14,7 +14,7 @@ from PIL import Image
 from physics.errors import InputError
 from render import open_dataset, simulate
 from render.micrograph import Micrograph
-from render.picture import display_range, draw_labels, draw_lines, draw_micrograph
+from render.picture import draw_distractors, draw_labels, draw_lines, draw_micrograph
 from train.baselines import ridge_linked
 from train.loop import load_model
 from train.predict import find_lines
@@ -77,6 +77,7 @@ def contact_sheet(dataset: Path, path: Path, rows: int = 2, columns: int = 4) ->
         above, below = axes[2 * (n // columns), n % columns], axes[2 * (n // columns) + 1, n % columns]
         for panel in (above, below):
             draw_micrograph(panel, micrograph.image, micrograph.scene)
+        draw_distractors(below, micrograph.distractors, micrograph.shape)
         draw_labels(below, micrograph.lines, micrograph.shape)
         below.set_title(f"{len(micrograph.lines)} lines", fontsize=7, loc="left", pad=3)
     return _saved(figure, path)
@@ -115,19 +116,15 @@ def predictions_against_truth(run: Path, dataset: Path, count: int, path: Path) 
 
 
 def _lines_panel(axes: Any, micrograph: Micrograph, curves: list[np.ndarray], title: str, dashed: list[bool] | None = None) -> None:
-    low, high = display_range(micrograph.image)
-    axes.imshow(micrograph.image, cmap="gray", vmin=low, vmax=high, alpha=0.6)
+    draw_micrograph(axes, micrograph.image, micrograph.scene, faint=True)
     draw_lines(axes, curves, dashed=dashed or [])
     axes.set_xlim(-0.5, micrograph.shape[1] - 0.5)
     axes.set_ylim(micrograph.shape[0] - 0.5, -0.5)
-    axes.set_axis_off()
     axes.set_title(title, fontsize=7, loc="left", pad=3)
 
 
-
-
 def _panels(rows: int, columns: int) -> tuple[Figure, np.ndarray]:
-    figure = Figure(figsize=(PANEL_IN * columns, (PANEL_IN + 0.25) * rows))
+    figure = Figure(figsize=(PANEL_IN * columns, (PANEL_IN + 0.35) * rows))
     axes = figure.subplots(rows, columns, squeeze=False)
     for panel in axes.ravel():
         panel.set_axis_off()
