@@ -59,7 +59,10 @@ def _weights(init: str | None) -> Any:
     from train.checkpoint import load_model
     from train.predict import SHIPPED_WEIGHTS
 
-    return load_model(SHIPPED_WEIGHTS if init == "shipped" else init, device="cpu")
+    loaded = load_model(SHIPPED_WEIGHTS if init == "shipped" else init, device="cpu")
+    if loaded.module.untaught:
+        print(f"init={init}: weights of an older layout; new outputs begin untaught: {', '.join(loaded.module.untaught)}", file=sys.stderr)
+    return loaded
 
 
 def _source(data: str, overrides: list[str], settings: Any) -> tuple[Any, Any]:

@@ -2,8 +2,9 @@
 
 The ranges follow measurements on public in-situ bright-field frames: background varying by a factor of up to 4,
 line contrast of 2-40 %, noise of 1-5 % of the mean with a lag-1 autocorrelation of 0.5-0.77, 37-61 dark particles of
-8-24 px on 512 x 512 px, slip traces with paired black and white edges, JPEG blocks. What is drawn here that looks
-like a line and is none carries no label: it is what the network learns to leave alone.
+8-24 px on 512 x 512 px, slip traces with paired black and white edges, JPEG blocks. Particles and slip traces are
+painted only where asked for: the renderer makes them from physics (`surroundings`), and those here are stand-ins for
+images rendered without. What is painted and is no line is labelled as the distractor that it is (`painted`).
 
 A `Disturbance` is drawn once; `disturbed(image, disturbance)` is a pure function of it.
 
@@ -23,6 +24,7 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter, zoom
 
 from physics.errors import require
+from render import Distractor
 from train.geometry import CurveLabel
 
 FAINTEST_CONTRAST = 0.01
@@ -43,9 +45,9 @@ class AugmentSettings:
     p_contrast: float = 0.6
     p_illumination: float = 0.6
     background_range: tuple[float, float] = (1.1, 4.0)
-    p_particles: float = 0.5
+    p_particles: float = 0.0
     particles_per_mpx: float = 230.0
-    p_traces: float = 0.4
+    p_traces: float = 0.0
     traces: int = 8
     p_blur: float = 0.3
     blur_sigma_px: tuple[float, float] = (0.4, 1.3)
@@ -164,6 +166,22 @@ def disturbed(image: np.ndarray, disturbance: Disturbance) -> tuple[np.ndarray, 
     if d.eight_bit or d.jpeg_quality is not None:
         image = _through_eight_bits(image, d.jpeg_quality)
     return np.ascontiguousarray(image, dtype=np.float32), hidden
+
+
+def painted(disturbance: Disturbance, hidden: np.ndarray) -> tuple[Distractor, ...]:
+    """The distractors that a disturbance has put into the picture; `hidden` (Y, X) is what `disturbed` returned."""
+    found = []
+    if disturbance.particles is not None and len(disturbance.particles):
+        opaque = disturbance.particles.copy()
+        opaque[:, 5] = 1.0
+        shade = np.ones(hidden.shape, dtype=np.float32)
+        _stamp_particles(shade, opaque)
+        found.append(Distractor(kind="particle", mask=shade < 0.5))
+    if disturbance.traces is not None:
+        found += [Distractor(kind="slip_trace", points_px=trace[:4].reshape(2, 2)) for trace in disturbance.traces]
+    if hidden.any():
+        found.append(Distractor(kind="text", mask=hidden))
+    return tuple(found)
 
 
 def still_visible(

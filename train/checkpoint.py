@@ -25,11 +25,13 @@ from safetensors.torch import save
 from torch import nn
 
 from physics.errors import InputError, require
+from train.channels import LATER_OUTPUTS, LIFT, channel_count
 from train.model import LiftedNetwork, chosen_device, infer
 from train.settings import TrainSettings
 from train.targets import Maps
 
-CARD_VERSION = 1
+CARD_VERSION = 2
+FIRST_LAYOUT = 1  # cards of this version: weights without the outputs `train.channels.LATER_OUTPUTS`
 MODEL_FILE, CARD_FILE, STATE_FILE, METRICS_FILE = "model.safetensors", "model.json", "state.safetensors", "metrics.jsonl"
 UNFINISHED = ".part"
 METRICS_BEGIN = b'{"step": '
@@ -58,14 +60,30 @@ def load_model(path: str | os.PathLike[str], device: str = "auto") -> LoadedMode
         version, values = card["version"], card["settings"]
     except (KeyError, ValueError, TypeError):
         raise InputError(f"model must carry the card of a training run, got none in {file}") from None
-    require(version == CARD_VERSION, "model", f"have card version {CARD_VERSION}", version)
+    require(version in (FIRST_LAYOUT, CARD_VERSION), "model", f"have card version {CARD_VERSION} or {FIRST_LAYOUT}", version)
     settings = TrainSettings.from_dict(values)
     module = network_of(settings)
+    if version == FIRST_LAYOUT:
+        weights = _with_later_outputs(weights, module)
     try:
         module.load_state_dict(weights)
     except RuntimeError:
         raise InputError(f"model must have the weights that its card describes, got others in {file}") from None
     return LoadedModel(module=module.to(chosen_device(device)).eval(), settings=settings, card=card)
+
+
+def _with_later_outputs(weights: dict[str, torch.Tensor], module: LiftedNetwork) -> dict[str, torch.Tensor]:
+    """Weights of the first layout with rows of the head for the outputs they lack: what an untaught network has, without noise."""
+    first = LIFT + module.orientations
+    kernel, bias = weights.get("head.1.weight"), weights.get("head.1.bias")
+    if kernel is None or bias is None or len(kernel) != first or len(bias) != first:
+        return weights
+    module.untaught = LATER_OUTPUTS
+    missing = channel_count(module.orientations) - first
+    return weights | {
+        "head.1.weight": torch.cat([kernel, torch.zeros(missing, *kernel.shape[1:])]),
+        "head.1.bias": torch.cat([bias, module.head[1].bias.detach()[first:]]),
+    }
 
 
 def predict_maps(loaded: LoadedModel, image: np.ndarray) -> Maps:

@@ -12,7 +12,7 @@ import hashlib
 import json
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, Protocol
 
@@ -24,8 +24,9 @@ from torch.utils.data import Dataset as TorchDataset
 from physics.errors import InputError, require
 from render import Dataset, sample, simulate
 from render.cli import one_line
-from train.augment import disturbed, draw_disturbance, noise_fraction_of, standardised, still_visible
-from train.geometry import CurveLabel, View, centred_view, draw_view, view_curves, view_image
+from train.augment import disturbed, draw_disturbance, noise_fraction_of, painted, standardised, still_visible
+from train.distractors import UNKNOWN, DistractorLabels, distractor_labels, distractor_maps
+from train.geometry import CurveLabel, View, as_it_is, centred_view, draw_view, view_curves, view_image
 from train.loss import packed_target
 from train.settings import StreamSettings, TrainSettings
 from train.targets import target_maps
@@ -37,11 +38,17 @@ SCENES_STREAM = 0x7261696E  # sets the scenes of a stream apart from those that 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Labelled:
-    """An image (Y, X) float32, the label curves in it, and its pixel noise over its mean."""
+    """An image (Y, X), the label curves in it, its pixel noise over its mean, and its distractors (None: not known)."""
 
     image: np.ndarray
     curves: tuple[CurveLabel, ...]
     noise_fraction: float
+    distractors: DistractorLabels | None = None
+
+    @property
+    def nbytes(self) -> int:
+        """Of the pixels: the curves are small beside them."""
+        return self.image.nbytes + (0 if self.distractors is None else self.distractors.areas.nbytes)
 
 
 class Source(Protocol):
@@ -112,7 +119,7 @@ class RenderedImages:
 
 
 class Examples(TorchDataset):
-    """Pairs (image (1, Y, X) float32, packed target (K + 5, Yh, Xh) float16) by example number."""
+    """Pairs (image (1, Y, X) float32, packed target (K + 11, Yh, Xh) float16) by example number."""
 
     def __init__(self, source: Source, settings: TrainSettings) -> None:
         self.source, self.settings = source, settings
@@ -130,7 +137,11 @@ class Examples(TorchDataset):
         disturbance = draw_disturbance(self.shape, curves, settings.augment, rng)
         image, hidden = disturbed(image, disturbance)
         curves = still_visible(curves, disturbance, labelled.noise_fraction, settings.augment.detectable)
-        return example(image, curves, silent | hidden, settings)
+        distractors = _seen_distractors(labelled, view, silent, settings)
+        if distractors is not None:
+            added = distractor_labels(painted(disturbance, hidden), self.shape)
+            distractors[distractor_maps(added, as_it_is(self.shape), settings.targets) > 0] = 1.0
+        return example(image, curves, silent | hidden, settings, distractors)
 
     def _labelled(self, number: int) -> Labelled:
         if number in self._kept:
@@ -138,9 +149,9 @@ class Examples(TorchDataset):
             return self._kept[number]
         labelled = self.source.labelled(number)
         self._kept[number] = labelled
-        self._kept_bytes += labelled.image.nbytes
+        self._kept_bytes += labelled.nbytes
         while self._kept_bytes > CACHE_BYTES and len(self._kept) > 1:
-            self._kept_bytes -= self._kept.popitem(last=False)[1].image.nbytes
+            self._kept_bytes -= self._kept.popitem(last=False)[1].nbytes
         return labelled
 
     def __getstate__(self) -> dict[str, Any]:
@@ -148,26 +159,41 @@ class Examples(TorchDataset):
 
 
 def example(
-    image: np.ndarray, curves: Sequence[CurveLabel], silent: np.ndarray, settings: TrainSettings
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """What the network and the loss see of an image (Y, X) with curves; `silent` (Y, X) pixels have no target."""
-    maps = target_maps(curves, image.shape, settings.targets)
+    image: np.ndarray, curves: Sequence[CurveLabel], silent: np.ndarray, settings: TrainSettings,
+    distractors: np.ndarray | None = None,
+) -> tuple[torch.Tensor, torch.Tensor]:  # fmt: skip
+    """What the network and the loss see of an image (Y, X) with curves; `silent` (Y, X) pixels have no target.
+
+    `distractors` (D, Yh, Xh) are their maps, None where they are not known.
+    """
+    maps = replace(target_maps(curves, image.shape, settings.targets), distractors=distractors)
     stride = settings.targets.stride
     target = packed_target(maps, silent[::stride, ::stride])
     return torch.from_numpy(standardised(image)[None]), torch.from_numpy(target)
 
 
 def validation_batch(source: Source, numbers: Sequence[int], settings: TrainSettings) -> tuple[torch.Tensor, torch.Tensor]:
-    """The middles of some images, undisturbed, with their targets: (B, 1, Y, X) and (B, K + 5, Yh, Xh)."""
+    """The middles of some images, undisturbed, with their targets: (B, 1, Y, X) and (B, K + 11, Yh, Xh)."""
     shape = crop_shape(source.shape, settings.view.crop_px)
     view: View = centred_view(source.shape, shape)
     pairs = []
     for number in numbers:
         labelled = source.labelled(number)
         image, silent = view_image(labelled.image, view)
-        pairs.append(example(image, view_curves(labelled.curves, view), silent, settings))
+        distractors = _seen_distractors(labelled, view, silent, settings)
+        pairs.append(example(image, view_curves(labelled.curves, view), silent, settings, distractors))
     images, targets = zip(*pairs)
     return torch.stack(images), torch.stack(targets)
+
+
+def _seen_distractors(labelled: Labelled, view: View, silent: np.ndarray, settings: TrainSettings) -> np.ndarray | None:
+    """Maps (D, Yh, Xh) of the distractors that a view shows, unknown outside the source; None where all is unknown."""
+    if labelled.distractors is None:
+        return None
+    maps = distractor_maps(labelled.distractors, view, settings.targets)
+    stride = settings.targets.stride
+    maps[:, silent[::stride, ::stride]] = UNKNOWN
+    return maps
 
 
 def batches(
@@ -253,7 +279,10 @@ def _labelled(image: np.ndarray, lines: Sequence[Any], distractors: Sequence[Any
         )
         for line in lines
     )
-    return Labelled(image=np.asarray(image, dtype=np.float32), curves=curves, noise_fraction=noise_fraction_of(image))
+    return Labelled(
+        image=image, curves=curves, noise_fraction=noise_fraction_of(image),
+        distractors=distractor_labels(distractors, image.shape),
+    )  # fmt: skip
 
 
 def _at(mask: np.ndarray, points_px: np.ndarray) -> np.ndarray:

@@ -73,6 +73,11 @@ def centred_view(source_shape: tuple[int, int], shape: tuple[int, int]) -> View:
     return View(linear=np.eye(2), offset=offset, shape=shape)
 
 
+def as_it_is(shape: tuple[int, int]) -> View:
+    """The whole of a source of `shape` (Y, X)."""
+    return centred_view(shape, shape)
+
+
 def draw_view(
     source_shape: tuple[int, int], shape: tuple[int, int], settings: ViewSettings, rng: np.random.Generator
 ) -> View:

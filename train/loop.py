@@ -105,9 +105,12 @@ def train(
     def fraction_done() -> float:
         return _fraction_done(settings, step, seconds())
 
-    def checkpoint() -> None:
-        save_state(out, network, average, optimiser, _progress(settings, identity, step, seconds()))
-        save_model(out, average.module.state_dict(), card | {"steps": step, "seconds": round(seconds(), 1)})
+    def checkpoint() -> dict[str, Any]:
+        reached_s = seconds()
+        written = card | {"steps": step, "seconds": round(reached_s, 1)}
+        save_state(out, network, average, optimiser, _progress(settings, identity, step, reached_s))
+        save_model(out, average.module.state_dict(), written)
+        return written
 
     network.train()
     for images, targets in chain(first, loader) if first else ():
@@ -157,8 +160,7 @@ def train(
             checkpoint()
             checkpointed = seconds()
     bar.close()
-    checkpoint()
-    return card | {"steps": step, "seconds": round(seconds(), 1)}
+    return checkpoint()
 
 
 def _fraction_done(settings: TrainSettings, step: int, seconds: float) -> float:

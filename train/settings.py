@@ -46,7 +46,7 @@ class OptimiserSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class LossSettings:
-    """Weights of the parts of the loss; `positive` and `crossing` weigh pixels (1 + positive y + crossing)."""
+    """Weights of the parts of the loss; `positive`, `crossing` and `hard_negative` weigh pixels (`train.loss`)."""
 
     lift: float = 3.0
     lift_dice: float = 1.0
@@ -54,8 +54,11 @@ class LossSettings:
     centreline: float = 0.5
     ends: float = 0.3
     half_width: float = 0.1
+    offset: float = 0.1
+    distractors: float = 0.5
     positive: float = 4.0
     crossing: float = 8.0
+    hard_negative: float = 2.0
     end_positive: float = 20.0
 
     def __post_init__(self) -> None:
