@@ -115,6 +115,9 @@ class OneImage:
     def lines(self, i):
         return ()
 
+    def scene_json(self, i):
+        return '{"detector": {"offset_counts": 20.0}}'
+
     def distractors(self, i):
         return (area("particle", slice(2, 46), slice(3, 60)), trace((0, 10), (63, 40)))
 
@@ -150,7 +153,7 @@ def packed(distractors=None):
     points = np.stack([np.linspace(-10, 70, 60), np.full(60, 24.0)], axis=1)
     line = type("L", (), {"points_px": points, "half_width_px": np.full(60, 2.0), "visible": np.ones(60, bool)})
     maps = target_maps([line], SHAPE)
-    return torch.from_numpy(packed_target(dataclasses.replace(maps, distractors=distractors)))[None]
+    return packed_target(dataclasses.replace(maps, distractors=distractors))[None]
 
 
 def test_unknown_distractors_cost_nothing():

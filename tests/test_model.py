@@ -101,7 +101,7 @@ def logits_of(maps: Maps) -> torch.Tensor:
 
 def test_loss_is_least_at_the_target():
     maps = target_maps(crossing_lines(), (64, 64))
-    target = torch.from_numpy(packed_target(maps))[None]
+    target = packed_target(maps)[None]
     best = logits_of(maps)
     at_best = loss_parts(best, target, LossSettings())["loss"].item()
     rng = torch.Generator().manual_seed(0)
@@ -117,7 +117,7 @@ def test_crossings_weigh_more():
     assert packed[-1, 16, 16] == 2.0
     assert packed[-1, 16, 2] == 1.0
     logits = torch.zeros(1, channel_count(16), 32, 32, requires_grad=True)
-    loss_parts(logits, torch.from_numpy(packed)[None], LossSettings(lift_dice=0.0))["lift"].backward()
+    loss_parts(logits, packed[None], LossSettings(lift_dice=0.0))["lift"].backward()
     gradient = logits.grad[0, LIFT + 12].abs()
     # Empty bin: weight 1 outside, 1 + crossing = 9 inside; the gradient of the entropy is weight (p - y).
     assert gradient[16, 16] / gradient[16, 2] == pytest.approx(9.0, rel=1e-4)
@@ -127,7 +127,7 @@ def test_silent_pixels_have_no_gradient():
     maps = target_maps(crossing_lines(), (64, 64))
     silent = np.zeros((32, 32), dtype=bool)
     silent[:, 16:] = True
-    target = torch.from_numpy(packed_target(maps, silent))[None]
+    target = packed_target(maps, silent)[None]
     logits = torch.randn(1, channel_count(16), 32, 32, requires_grad=True)
     loss_parts(logits, target, LossSettings())["loss"].backward()
     assert logits.grad[..., 16:].abs().max() == 0
@@ -136,13 +136,13 @@ def test_silent_pixels_have_no_gradient():
 
 def test_loss_of_an_all_silent_batch_is_finite():
     maps = target_maps([], (32, 32))
-    target = torch.from_numpy(packed_target(maps, np.ones((16, 16), dtype=bool)))[None]
+    target = packed_target(maps, np.ones((16, 16), dtype=bool))[None]
     assert torch.isfinite(loss_parts(torch.randn(1, channel_count(16), 16, 16), target, LossSettings())["loss"])
 
 
 def test_gradient_reaches_every_weight():
     net = network().train()
-    target = torch.from_numpy(packed_target(target_maps(crossing_lines(), (64, 64))))[None]
+    target = packed_target(target_maps(crossing_lines(), (64, 64)))[None]
     loss_parts(net(torch.randn(1, 1, 64, 64)), target, LossSettings())["loss"].backward()
     without = [name for name, p in net.named_parameters() if p.grad is None or not p.grad.abs().max() > 0]
     assert without == []

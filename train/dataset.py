@@ -8,6 +8,7 @@ Axes: (Y, X) image rows and columns, (Yh, Xh) rows and columns of the maps, B im
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 from collections import OrderedDict
@@ -24,7 +25,15 @@ from torch.utils.data import Dataset as TorchDataset
 from physics.errors import InputError, require
 from render import Dataset, sample, simulate
 from render.cli import one_line
-from train.augment import disturbed, draw_disturbance, noise_fraction_of, painted, standardised, still_visible
+from train.augment import (
+    disturbed,
+    draw_disturbance,
+    local_noise_fraction,
+    noise_fraction_of,
+    painted,
+    standardised,
+    still_visible,
+)
 from train.distractors import UNKNOWN, DistractorLabels, distractor_labels, distractor_maps
 from train.geometry import CurveLabel, View, as_it_is, centred_view, draw_view, view_curves, view_image
 from train.loss import packed_target
@@ -38,12 +47,16 @@ SCENES_STREAM = 0x7261696E  # sets the scenes of a stream apart from those that 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Labelled:
-    """An image (Y, X), the label curves in it, its pixel noise over its mean, and its distractors (None: not known)."""
+    """An image (Y, X), the label curves in it, its pixel noise over its mean, and its distractors (None: not known).
+
+    `black` is the value that no electron leaves in the image.
+    """
 
     image: np.ndarray
     curves: tuple[CurveLabel, ...]
     noise_fraction: float
     distractors: DistractorLabels | None = None
+    black: float = 0.0
 
     @property
     def nbytes(self) -> int:
@@ -77,7 +90,9 @@ class StoredImages:
         return int(_permutation(self.seed, epoch, len(self.dataset))[place])
 
     def labelled(self, number: int) -> Labelled:
-        return _labelled(self.dataset.image(number), self.dataset.lines(number), self.dataset.distractors(number))
+        dataset = self.dataset
+        image, lines, distractors = dataset.image(number), dataset.lines(number), dataset.distractors(number)
+        return _labelled(image, lines, distractors, _black_of(json.loads(dataset.scene_json(number))["detector"]))
 
     def identity(self) -> dict[str, Any]:
         attributes = self.dataset.attributes
@@ -111,7 +126,8 @@ class RenderedImages:
 
     def labelled(self, number: int) -> Labelled:
         micrograph = simulate(sample(self.config, self.scenes_seed, number))
-        return _labelled(micrograph.image, micrograph.lines, micrograph.distractors)
+        detector = dataclasses.asdict(micrograph.scene.detector)
+        return _labelled(micrograph.image, micrograph.lines, micrograph.distractors, _black_of(detector))
 
     def identity(self) -> dict[str, Any]:
         text = json.dumps([self.config, self.scenes_seed], sort_keys=True, default=str)
@@ -135,8 +151,9 @@ class Examples(TorchDataset):
         image, silent = view_image(labelled.image, view)
         curves = view_curves(labelled.curves, view)
         disturbance = draw_disturbance(self.shape, curves, settings.augment, rng)
+        curves = still_visible(curves, disturbance, labelled.noise_fraction, settings.augment.detectable,
+                               image - np.float32(labelled.black))  # fmt: skip
         image, hidden = disturbed(image, disturbance)
-        curves = still_visible(curves, disturbance, labelled.noise_fraction, settings.augment.detectable)
         distractors = _seen_distractors(labelled, view, silent, settings)
         if distractors is not None:
             added = distractor_labels(painted(disturbance, hidden), self.shape)
@@ -169,7 +186,7 @@ def example(
     maps = replace(target_maps(curves, image.shape, settings.targets), distractors=distractors)
     stride = settings.targets.stride
     target = packed_target(maps, silent[::stride, ::stride])
-    return torch.from_numpy(standardised(image)[None]), torch.from_numpy(target)
+    return torch.from_numpy(standardised(image)[None]), target
 
 
 def validation_batch(source: Source, numbers: Sequence[int], settings: TrainSettings) -> tuple[torch.Tensor, torch.Tensor]:
@@ -264,23 +281,30 @@ class _Numbers:
             step += 1
 
 
-def _labelled(image: np.ndarray, lines: Sequence[Any], distractors: Sequence[Any] = ()) -> Labelled:
+def _black_of(detector: Mapping[str, Any]) -> float:
+    """The camera's offset; what a recording has stretched and cut has its black at 0."""
+    return 0.0 if detector.get("recording") else float(detector.get("offset_counts", 0.0))
+
+
+def _labelled(image: np.ndarray, lines: Sequence[Any], distractors: Sequence[Any] = (), black: float = 0.0) -> Labelled:
     """Where text is drawn over a line nobody can see it: it is not visible there, and so neither wanted nor forbidden."""
     hidden = np.zeros(image.shape, dtype=bool)
     for distractor in distractors:
         if distractor.kind == "text":
             hidden |= distractor.mask
+    noise = local_noise_fraction(image, [line.points_px for line in lines], black)
     curves = tuple(
         CurveLabel(
             points_px=np.asarray(line.points_px, dtype=np.float64),
             half_width_px=np.asarray(line.half_width_px, dtype=np.float64),
             contrast=np.asarray(line.contrast, dtype=np.float64),
             visible=np.asarray(line.visible, dtype=bool) & ~_at(hidden, line.points_px),
+            noise_fraction=noise_fraction,
         )
-        for line in lines
+        for line, noise_fraction in zip(lines, noise)
     )
     return Labelled(
-        image=image, curves=curves, noise_fraction=noise_fraction_of(image),
+        image=image, curves=curves, noise_fraction=noise_fraction_of(image), black=black,
         distractors=distractor_labels(distractors, image.shape),
     )  # fmt: skip
 

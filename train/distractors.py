@@ -60,7 +60,7 @@ def distractor_maps(labels: DistractorLabels, view: View, settings: TargetSettin
     if labels.areas.any():
         _look_up(labels.areas, view.linear, view.offset, view.shape[0], view.shape[1], stride, bits)
     maps = np.stack([(bits >> d) & 1 for d in range(len(DISTRACTOR_GROUPS))]).astype(np.float32)
-    seen_from_source = np.linalg.inv(view.linear)
+    seen_from_source = view.seen_from_source
     for group, points_px in labels.curves:
         seen_px = (points_px - view.offset) @ seen_from_source.T
         width = np.full(len(seen_px), settings.distractor_half_width_px / stride)
