@@ -34,6 +34,7 @@ SMALL = NetworkSettings(width=8, blocks_down=(1, 1, 1), head=16)
 SETTINGS = TrainSettings(
     batch=2, max_steps=6, max_seconds=None, workers=0, precision="fp32", device="cpu", log_every=1, network=SMALL,
     view=ViewSettings(crop_px=48), optimiser=OptimiserSettings(warmup_steps=2), checkpoint_seconds=1e9,
+    tensorboard=False,
 )  # fmt: skip
 
 

@@ -38,7 +38,7 @@ from train.distractors import UNKNOWN, DistractorLabels, distractor_labels, dist
 from train.geometry import CurveLabel, View, as_it_is, centred_view, draw_view, view_curves, view_image
 from train.loss import packed_target
 from train.settings import StreamSettings, TrainSettings
-from train.targets import target_maps
+from train.targets import Maps, target_maps
 
 CACHE_BYTES = 2**29
 SMALLEST_SIDE_PX = 32
@@ -134,6 +134,29 @@ class RenderedImages:
         return {"source": "stream", "config": self.config, "sha256": hashlib.sha256(text.encode()).hexdigest()}
 
 
+class MixedImages:
+    """A dataset with a part of its examples replaced by scenes rendered while training.
+
+    Numbers from 0 on are images of the dataset, those below are the stream's, -1 its first.
+    """
+
+    def __init__(self, stored: StoredImages, stream: RenderedImages, share: float, seed: int) -> None:
+        self.stored, self.stream, self.share, self.seed = stored, stream, share, seed
+        self.shape = tuple(min(sides) for sides in zip(stored.shape, stream.shape))
+
+    def of_example(self, n: int) -> int:
+        fresh = _generator(self.seed, n, 3).random() < self.share
+        return -1 - self.stream.of_example(n) if fresh else self.stored.of_example(n)
+
+    def labelled(self, number: int) -> Labelled:
+        return self.stream.labelled(-1 - number) if number < 0 else self.stored.labelled(number)
+
+    def identity(self) -> dict[str, Any]:
+        stored, stream = self.stored.identity(), self.stream.identity()
+        together = hashlib.sha256(f"{stored['sha256']} {stream['sha256']} {self.share}".encode()).hexdigest()
+        return stored | {"source": "dataset and stream", "stream": stream, "share": self.share, "sha256": together}
+
+
 class Examples(TorchDataset):
     """Pairs (image (1, Y, X) float32, packed target (K + 11, Yh, Xh) float16) by example number."""
 
@@ -203,6 +226,15 @@ def validation_batch(source: Source, numbers: Sequence[int], settings: TrainSett
     return torch.stack(images), torch.stack(targets)
 
 
+def whole_target(source: Source, number: int, settings: TrainSettings) -> Maps:
+    """What the network should draw of a whole image, undisturbed."""
+    labelled = source.labelled(number)
+    view = as_it_is(labelled.image.shape)
+    nowhere = np.zeros(view.shape, dtype=bool)
+    maps = target_maps(labelled.curves, view.shape, settings.targets)
+    return replace(maps, distractors=_seen_distractors(labelled, view, nowhere, settings))
+
+
 def _seen_distractors(labelled: Labelled, view: View, silent: np.ndarray, settings: TrainSettings) -> np.ndarray | None:
     """Maps (D, Yh, Xh) of the distractors that a view shows, unknown outside the source; None where all is unknown."""
     if labelled.distractors is None:
@@ -213,17 +245,17 @@ def _seen_distractors(labelled: Labelled, view: View, silent: np.ndarray, settin
     return maps
 
 
-def batches(
-    examples: Examples, first_step: int, settings: TrainSettings, pin_memory: bool = False
-) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+def loader(
+    examples: Examples, first_step: int, settings: TrainSettings, *, share: slice = slice(None), pin_memory: bool = False
+) -> DataLoader:
     """Batches from number `first_step` on, without end, prepared ahead by `settings.workers` processes.
 
-    Raises InputError for input that cannot be used, whichever process met it.
+    `share` is the part of each batch that this process is given (`train.distributed`).
     """
     workers = settings.workers
-    loader = DataLoader(
+    return DataLoader(
         _OrRefusal(examples),
-        batch_sampler=_Numbers(first_step, settings.batch),
+        batch_sampler=_Numbers(first_step, settings.batch, share),
         num_workers=workers,
         collate_fn=_collated,
         # Fork would copy the locks of torch's and numba's running threads.
@@ -232,10 +264,21 @@ def batches(
         worker_init_fn=_one_thread if workers else None,
         pin_memory=pin_memory,
     )
-    for batch in loader:
-        if isinstance(batch, _Refusal):
-            raise InputError(batch.message)
-        yield batch
+
+
+def batches(
+    examples: Examples, first_step: int, settings: TrainSettings, *, share: slice = slice(None), pin_memory: bool = False
+) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """The batches of `loader`. Raises InputError for input that cannot be used, whichever process met it."""
+    for batch in loader(examples, first_step, settings, share=share, pin_memory=pin_memory):
+        yield accepted(batch)
+
+
+def accepted(batch: Any) -> tuple[torch.Tensor, torch.Tensor]:
+    """What a loader gave. Raises the InputError that a loading process met."""
+    if isinstance(batch, _Refusal):
+        raise InputError(batch.message)
+    return batch
 
 
 @dataclass(frozen=True)
@@ -269,15 +312,15 @@ def crop_shape(source_shape: tuple[int, int], crop_px: int) -> tuple[int, int]:
 
 
 class _Numbers:
-    """Example numbers of batch after batch, without end."""
+    """Example numbers of batch after batch, without end; of each batch, `share`."""
 
-    def __init__(self, first_step: int, batch: int) -> None:
-        self.first_step, self.batch = first_step, batch
+    def __init__(self, first_step: int, batch: int, share: slice) -> None:
+        self.first_step, self.batch, self.share = first_step, batch, share
 
     def __iter__(self) -> Iterator[list[int]]:
         step = self.first_step
         while True:
-            yield list(range(step * self.batch, (step + 1) * self.batch))
+            yield list(range(step * self.batch, (step + 1) * self.batch))[self.share]
             step += 1
 
 

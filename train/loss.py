@@ -6,9 +6,10 @@ Axes: B images, K orientation bins, (Yh, Xh) rows and columns of the maps, D dis
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
-from monai.losses import DiceLoss
 from torch.nn import functional
 
 from train.channels import (
@@ -18,6 +19,7 @@ from train.channels import (
     HALF_WIDTH,
     LIFT,
     MASK,
+    channel_count,
     distractor_channels,
     offset_channels,
 )
@@ -48,7 +50,9 @@ def packed_target(maps: Maps, silent: np.ndarray | None = None) -> torch.Tensor:
     return torch.from_numpy(whole).half()  # numpy takes ten times as long to round
 
 
-def loss_parts(logits: torch.Tensor, target: torch.Tensor, settings: LossSettings) -> dict[str, torch.Tensor]:
+def loss_parts(
+    logits: torch.Tensor, target: torch.Tensor, settings: LossSettings, total: Callable[[torch.Tensor], torch.Tensor] | None = None
+) -> dict[str, torch.Tensor]:
     """The weighted parts of the loss, scalars, and their sum under "loss".
 
     `logits` (B, K + 10, Yh, Xh), `target` (B, K + 11, Yh, Xh). Cross entropy weighs a pixel 1 + positive y, plus
@@ -56,9 +60,12 @@ def loss_parts(logits: torch.Tensor, target: torch.Tensor, settings: LossSetting
     what is not silent; soft Dice (Milletari et al. 2016) is taken over the whole batch, so that an empty image does not
     count as a failure. The offset is wanted near a line, not where two cross. The distractor maps have a silence of
     their own: what hides a line does not hide what it is itself.
+
+    Every part is a ratio of sums over the batch; `total` is given these sums, one vector, before they are divided
+    (`train.distributed`).
     """
     logits, target = logits.float(), target.float()
-    orientations = target.shape[1] - 1 - distractor_channels(0).stop
+    orientations = target.shape[1] - 1 - channel_count(0)
     heard = (target[:, -1:] > SILENT).float()
     crosses = (target[:, -1:] == CROSSING).float()
     maps = target[:, :-1]
@@ -66,32 +73,39 @@ def loss_parts(logits: torch.Tensor, target: torch.Tensor, settings: LossSetting
     mistakable = (distractors > 0).any(dim=1, keepdim=True) & (maps[:, CENTRELINE : CENTRELINE + 1] < NO_LINE)
     extra = settings.crossing * crosses + settings.hard_negative * mistakable.float()
 
-    def entropy(channels: slice, positive: float, extra: torch.Tensor | float = 0.0) -> torch.Tensor:
+    def entropy(channels: slice, positive: float, extra: torch.Tensor | float = 0.0) -> tuple[torch.Tensor, torch.Tensor]:
         y = maps[:, channels]
         weight = heard * (1 + positive * y + extra)
         cost = functional.binary_cross_entropy_with_logits(logits[:, channels], y, weight, reduction="sum")
-        return cost / weight.sum().clamp_min(1.0)
+        return cost, weight.sum()
 
     near = heard[:, 0] * (maps[:, CENTRELINE] > NEAR_LINE)
     off_px = functional.smooth_l1_loss(half_width_px_of(logits), maps[:, HALF_WIDTH], reduction="none")
     alone = near * (1 - crosses[:, 0])
     offset = offset_channels(orientations)
     missed_px = functional.smooth_l1_loss(logits[:, offset], maps[:, offset], reduction="none").mean(dim=1)
-    lifted = slice(LIFT, LIFT + orientations)
-    dice = DiceLoss(batch=True, reduction="none", smooth_nr=1.0, smooth_dr=1.0)
-    overlap = dice((torch.sigmoid(logits[:, lifted]) * heard).flatten(2, 3), (maps[:, lifted] * heard).flatten(2, 3))
     known = (distractors > 0.5 * UNKNOWN).float() * (1 + settings.positive * distractors)
     taken_for = functional.binary_cross_entropy_with_logits(
         logits[:, distractor_channels(orientations)], distractors.clamp_min(0.0), known, reduction="sum"
     )
-    parts = {
-        "lift": settings.lift * entropy(lifted, settings.positive, extra),
-        "lift_dice": settings.lift_dice * overlap.mean(),
-        "mask": settings.mask * entropy(slice(MASK, MASK + 1), 0.0),
-        "centreline": settings.centreline * entropy(slice(CENTRELINE, CENTRELINE + 1), settings.positive, extra),
-        "ends": settings.ends * entropy(slice(ENDS, ENDS + 1), settings.end_positive),
-        "half_width": settings.half_width * (near * off_px).sum() / near.sum().clamp_min(1.0),
-        "offset": settings.offset * (alone * missed_px).sum() / alone.sum().clamp_min(1.0),
-        "distractors": settings.distractors * taken_for / known.sum().clamp_min(1.0),
+    lifted = slice(LIFT, LIFT + orientations)
+    means = {
+        "lift": (settings.lift, *entropy(lifted, settings.positive, extra)),
+        "mask": (settings.mask, *entropy(slice(MASK, MASK + 1), 0.0)),
+        "centreline": (settings.centreline, *entropy(slice(CENTRELINE, CENTRELINE + 1), settings.positive, extra)),
+        "ends": (settings.ends, *entropy(slice(ENDS, ENDS + 1), settings.end_positive)),
+        "half_width": (settings.half_width, (near * off_px).sum(), near.sum()),
+        "offset": (settings.offset, (alone * missed_px).sum(), alone.sum()),
+        "distractors": (settings.distractors, taken_for, known.sum()),
     }
+    chance, wanted = torch.sigmoid(logits[:, lifted]) * heard, maps[:, lifted] * heard
+    common, both = (chance * wanted).sum(dim=(0, 2, 3)), (chance + wanted).sum(dim=(0, 2, 3))
+    sums = torch.cat([torch.stack([s for _, cost, weight in means.values() for s in (cost, weight)]), common, both])
+    sums = sums if total is None else total(sums)
+    ratios, common, both = sums.split([2 * len(means), orientations, orientations])
+    costs, weights = ratios.view(-1, 2).unbind(1)
+    parts = {
+        name: scale * cost / weight.clamp_min(1.0) for (name, (scale, _, _)), cost, weight in zip(means.items(), costs, weights)
+    }
+    parts["lift_dice"] = settings.lift_dice * (1 - (2 * common + 1) / (both + 1)).mean()
     return {"loss": sum(parts.values())} | parts
