@@ -405,7 +405,7 @@ def test_network_learns_where_lines_are(tmp_path):
 
 
 def test_loss_that_is_not_a_number_stops_the_run_and_names_the_images(tmp_path):
-    with pytest.raises(TrainingFailed, match=r"loss must stay finite, got nan .* at step 1, images \[2, 0\]"):
+    with pytest.raises(TrainingFailed, match=r"loss must stay finite, got nan .* at step 1, images \[2, 0\], examples 2 to 3 of seed 0"):
         train(DrawnImages(broken=2), tmp_path, dataclasses.replace(SETTINGS, augment=UNDISTURBED), progress=False)
 
 

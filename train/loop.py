@@ -107,7 +107,8 @@ def train(
     started: float | None = None
     waited = 0.0
     running = {name: torch.tensor(value, device=device) for name, value in reached.get("running", {}).items()}
-    bar = tqdm(unit="step", initial=step, total=settings.max_steps, disable=not (progress and group.leads), file=sys.stderr, desc="train")
+    ends = [n for n in (settings.max_steps, settings.max_images and math.ceil(settings.max_images / settings.batch)) if n]
+    bar = tqdm(unit="step", initial=step, total=min(ends, default=None), disable=not (progress and group.leads), file=sys.stderr, desc="train")
 
     def seconds() -> float:
         return seconds_before + (0.0 if started is None else time.monotonic() - started)
