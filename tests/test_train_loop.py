@@ -272,7 +272,7 @@ def test_lr_find_writes_a_picture_and_the_run_begins_in_the_same_folder(dataset_
                  "model.blocks_down=[1,1]", "validation_images=0", "tensorboard=false"]  # fmt: skip
     main([*arguments, "lr_find=true", "max_steps=40"])
     found = json.loads((tmp_path / "lr_find.json").read_text())
-    assert 1e-6 < found["suggested"] < 1 and f"{found['suggested']:.1e} suggested" in capsys.readouterr().out
+    assert 1e-5 < found["suggested"] < 1 and f"{found['suggested']:.1e} suggested" in capsys.readouterr().out
     assert (tmp_path / "lr_find.png").read_bytes()[:4] == b"\x89PNG"
     main([*arguments, "max_steps=1"])
     assert (tmp_path / "model.safetensors").exists()

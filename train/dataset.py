@@ -23,7 +23,7 @@ from torch.utils.data import DataLoader, default_collate
 from torch.utils.data import Dataset as TorchDataset
 
 from physics.errors import InputError, require
-from render import Dataset, sample, simulate
+from render import Dataset, Micrograph, sample, simulate
 from render.cli import one_line
 from train.augment import (
     disturbed,
@@ -125,9 +125,7 @@ class RenderedImages:
         return int(rng.integers(max(0, there - self.settings.pool), there)) * self.settings.lanes + lane
 
     def labelled(self, number: int) -> Labelled:
-        micrograph = simulate(sample(self.config, self.scenes_seed, number))
-        detector = dataclasses.asdict(micrograph.scene.detector)
-        return _labelled(micrograph.image, micrograph.lines, micrograph.distractors, _black_of(detector))
+        return labelled_micrograph(simulate(sample(self.config, self.scenes_seed, number)))
 
     def identity(self) -> dict[str, Any]:
         text = json.dumps([self.config, self.scenes_seed], sort_keys=True, default=str)
@@ -322,6 +320,12 @@ class _Numbers:
         while True:
             yield list(range(step * self.batch, (step + 1) * self.batch))[self.share]
             step += 1
+
+
+def labelled_micrograph(micrograph: Micrograph) -> Labelled:
+    """What training needs of a micrograph."""
+    detector = dataclasses.asdict(micrograph.scene.detector)
+    return _labelled(micrograph.image, micrograph.lines, micrograph.distractors, _black_of(detector))
 
 
 def _black_of(detector: Mapping[str, Any]) -> float:

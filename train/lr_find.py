@@ -15,6 +15,7 @@ import monai
 import numpy as np
 import torch
 from monai.optimizers import LearningRateFinder
+from scipy.ndimage import gaussian_filter1d
 from tqdm import tqdm
 
 from physics.errors import require
@@ -24,12 +25,13 @@ from train.loss import loss_parts
 from train.model import chosen_device, computes_in_bf16
 from train.settings import TrainSettings
 
-FIRST_RATE, LAST_RATE, STEPS = 1e-6, 1.0, 100
-SMOOTHING = 0.2  # share of the newest loss
+FIRST_RATE, LAST_RATE, STEPS = 1e-5, 1.0, 100
+# The images of a batch move its loss more than a step does: losses are averaged over this share of the steps (Gaussian).
+SMOOTHING = 0.06
 
 
 def find_learning_rate(source: Source, out: Path, settings: TrainSettings, progress: bool = True) -> dict[str, Any]:
-    """Test rates from 1e-6 to 1 over `max_steps` batches (100 unless given); write picture and numbers to `out`.
+    """Test rates from 1e-5 to 1 over `max_steps` batches (100 unless given); write picture and numbers to `out`.
 
     Returns "suggested", the rate at which the loss falls fastest a decade, with the tested rates and their losses.
     Raises InputError where the losses allow no suggestion.
@@ -50,10 +52,12 @@ def find_learning_rate(source: Source, out: Path, settings: TrainSettings, progr
 
         finder = LearningRateFinder(network, optimiser, loss, verbose=False)
         finder.range_test(loader(Examples(source, settings), 0, settings), end_lr=LAST_RATE, num_iter=steps,
-                          smooth_f=SMOOTHING, image_extractor=lambda batch: accepted(batch)[0])  # fmt: skip
+                          smooth_f=0.0, image_extractor=lambda batch: accepted(batch)[0])  # fmt: skip
     rates, losses = np.array(finder.history["lr"]), np.array(finder.history["loss"])
     good = int(np.argmin(np.isfinite(losses))) if not np.isfinite(losses).all() else len(losses)
-    found = {"suggested": suggestion(rates[:good], losses[:good]), "rates": rates[:good].tolist(), "losses": losses[:good].tolist()}
+    rates, losses = rates[:good], losses[:good]
+    smooth = gaussian_filter1d(losses, SMOOTHING * steps, mode="nearest") if good else losses
+    found = {"suggested": suggestion(rates, smooth), "rates": rates.tolist(), "losses": losses.tolist(), "smooth": smooth.tolist()}
     out.mkdir(parents=True, exist_ok=True)
     picture, numbers = LR_FIND_FILES
     replace_file(out / picture, _picture(found))
@@ -86,11 +90,12 @@ def _picture(found: dict[str, Any]) -> bytes:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(6, 3.6), layout="constrained")
-    axes = figure.add_subplot(xscale="log", xlabel="learning rate", ylabel="loss, smoothed")
-    axes.plot(found["rates"], found["losses"], color="black", lw=1)
+    axes = figure.add_subplot(xscale="log", xlabel="learning rate", ylabel="loss")
+    axes.plot(found["rates"], found["losses"], ".", color="0.6", ms=3, label="batches")
+    axes.plot(found["rates"], found["smooth"], color="black", lw=1, label="smoothed")
     axes.axvline(found["suggested"], color="tab:red", lw=1, label=f"suggested: {found['suggested']:.1e}")
-    low = min(found["losses"])
-    axes.set_ylim(0.95 * low, 1.1 * found["losses"][0] if found["losses"][0] > low else None)
+    low, first = min(found["losses"]), found["smooth"][0]
+    axes.set_ylim(0.95 * low, max(1.2 * first, 1.05 * low))
     axes.legend(frameon=False)
     file = io.BytesIO()
     figure.savefig(file, format="png", dpi=120)
