@@ -17,12 +17,13 @@ import many_beam
 import numba
 import numpy as np
 import surfaces
+import training
 
 HERE = Path(__file__).resolve().parent
 
 
 def main() -> int:
-    scripts = (field, images, anisotropic, many_beam, surfaces, gpu, labels)
+    scripts = (field, images, anisotropic, many_beam, surfaces, gpu, labels, training)
     rows = [row for script in scripts for row in script.rows()]
     width = max(len(row.case) for row in rows)
     print(f"{'case':<{width}}  {'wall s':>8}  {'CPU s':>8}  {'allowed':>8}  error")

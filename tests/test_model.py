@@ -7,9 +7,10 @@ from torch import nn
 
 import train.model
 from physics.errors import InputError
+from train.channels import DISTRACTOR_GROUPS, LIFT, channel_count
 from train.checkpoint import network_of
 from train.loss import loss_parts, packed_target
-from train.model import FAMILIES, LIFT, NetworkSettings, infer
+from train.model import FAMILIES, NetworkSettings, infer
 from train.settings import LossSettings, TrainSettings
 from train.targets import Maps, target_maps
 
@@ -94,12 +95,13 @@ def logits_of(maps: Maps) -> torch.Tensor:
     chance = np.concatenate([np.stack([maps.mask, maps.centreline, 0 * maps.mask, maps.ends]), maps.lift])
     logits = np.log(np.clip(chance, 1e-6, 1 - 1e-6) / np.clip(1 - chance, 1e-6, 1))
     logits[2] = np.log(np.expm1(np.maximum(maps.half_width_px - 1, 1e-3)))
+    logits = np.concatenate([logits, maps.offset_px, np.full((len(DISTRACTOR_GROUPS), *maps.shape), -10.0)])
     return torch.tensor(logits[None], dtype=torch.float32)
 
 
 def test_loss_is_least_at_the_target():
     maps = target_maps(crossing_lines(), (64, 64))
-    target = torch.from_numpy(packed_target(maps))[None]
+    target = packed_target(maps)[None]
     best = logits_of(maps)
     at_best = loss_parts(best, target, LossSettings())["loss"].item()
     rng = torch.Generator().manual_seed(0)
@@ -114,8 +116,8 @@ def test_crossings_weigh_more():
     packed = packed_target(maps)
     assert packed[-1, 16, 16] == 2.0
     assert packed[-1, 16, 2] == 1.0
-    logits = torch.zeros(1, LIFT + 16, 32, 32, requires_grad=True)
-    loss_parts(logits, torch.from_numpy(packed)[None], LossSettings(lift_dice=0.0))["lift"].backward()
+    logits = torch.zeros(1, channel_count(16), 32, 32, requires_grad=True)
+    loss_parts(logits, packed[None], LossSettings(lift_dice=0.0))["lift"].backward()
     gradient = logits.grad[0, LIFT + 12].abs()
     # Empty bin: weight 1 outside, 1 + crossing = 9 inside; the gradient of the entropy is weight (p - y).
     assert gradient[16, 16] / gradient[16, 2] == pytest.approx(9.0, rel=1e-4)
@@ -125,8 +127,8 @@ def test_silent_pixels_have_no_gradient():
     maps = target_maps(crossing_lines(), (64, 64))
     silent = np.zeros((32, 32), dtype=bool)
     silent[:, 16:] = True
-    target = torch.from_numpy(packed_target(maps, silent))[None]
-    logits = torch.randn(1, LIFT + 16, 32, 32, requires_grad=True)
+    target = packed_target(maps, silent)[None]
+    logits = torch.randn(1, channel_count(16), 32, 32, requires_grad=True)
     loss_parts(logits, target, LossSettings())["loss"].backward()
     assert logits.grad[..., 16:].abs().max() == 0
     assert logits.grad[..., :16].abs().max() > 0
@@ -134,13 +136,13 @@ def test_silent_pixels_have_no_gradient():
 
 def test_loss_of_an_all_silent_batch_is_finite():
     maps = target_maps([], (32, 32))
-    target = torch.from_numpy(packed_target(maps, np.ones((16, 16), dtype=bool)))[None]
-    assert torch.isfinite(loss_parts(torch.randn(1, LIFT + 16, 16, 16), target, LossSettings())["loss"])
+    target = packed_target(maps, np.ones((16, 16), dtype=bool))[None]
+    assert torch.isfinite(loss_parts(torch.randn(1, channel_count(16), 16, 16), target, LossSettings())["loss"])
 
 
 def test_gradient_reaches_every_weight():
     net = network().train()
-    target = torch.from_numpy(packed_target(target_maps(crossing_lines(), (64, 64))))[None]
+    target = packed_target(target_maps(crossing_lines(), (64, 64)))[None]
     loss_parts(net(torch.randn(1, 1, 64, 64)), target, LossSettings())["loss"].backward()
     without = [name for name, p in net.named_parameters() if p.grad is None or not p.grad.abs().max() > 0]
     assert without == []

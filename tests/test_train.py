@@ -15,6 +15,7 @@ from train.augment import (
     Disturbance,
     disturbed,
     draw_disturbance,
+    local_noise_fraction,
     noise_fraction_of,
     standardised,
     still_visible,
@@ -33,6 +34,7 @@ SMALL = NetworkSettings(width=8, blocks_down=(1, 1, 1), head=16)
 SETTINGS = TrainSettings(
     batch=2, max_steps=6, max_seconds=None, workers=0, precision="fp32", device="cpu", log_every=1, network=SMALL,
     view=ViewSettings(crop_px=48), optimiser=OptimiserSettings(warmup_steps=2), checkpoint_seconds=1e9,
+    tensorboard=False,
 )  # fmt: skip
 
 
@@ -203,6 +205,25 @@ def test_lines_that_sink_under_the_noise_are_no_longer_visible():
     kept = still_visible([strong, faint], Disturbance(), 0.0, 1.0)
     assert kept[1].visible.all()
     assert not still_visible([faint], Disturbance(contrast_gain=0.5), 0.0, 1.0)[0].visible.any()  # under 1 %
+
+
+def test_lines_in_the_dark_drown_in_the_noise_first():
+    lit = np.full((128, 256), 1900.0, dtype=np.float32)
+    lit[:, 128:] = 100.0  # 1.9 and 0.1 of the mean
+    lines = [label([[x, 40], [x + 9, 49]], contrast=-0.05) for x in (40, 210)]
+    visible = lambda noise: [c.visible.all() for c in still_visible(lines, Disturbance(noise_fraction=noise), 0, 1.0, lit)]  # noqa: E731
+    assert visible(0.0) == [True, True]
+    assert visible(0.03) == [True, False]  # 0.03 / (2 * 0.1) = 0.15 > 0.05 > 0.03 / (2 * 1.9)
+
+
+def test_noise_of_counts_is_measured_where_the_line_is():
+    electrons = np.full((128, 256), 900.0)
+    electrons[:, 128:] = 25.0
+    image = 500 + 4.0 * np.random.default_rng(0).poisson(electrons)  # gain 4, offset 500
+    bright, dark = local_noise_fraction(image, [np.array([[40.0, 40.0]]), np.array([[210.0, 40.0]])], black=500.0)
+    assert bright == pytest.approx(1 / 30, rel=0.1) and dark == pytest.approx(1 / 5, rel=0.1)  # 1 / sqrt(electrons)
+    line = dataclasses.replace(label([[0, 0], [9, 9]], contrast=-0.08), noise_fraction=np.full(2, 0.2))
+    assert not still_visible([line], Disturbance(), 0.0, 1.0)[0].visible.any()  # 0.2 / sqrt(4) = 0.1
 
 
 def test_burnt_in_text_is_hidden_from_the_target():
@@ -384,7 +405,7 @@ def test_network_learns_where_lines_are(tmp_path):
 
 
 def test_loss_that_is_not_a_number_stops_the_run_and_names_the_images(tmp_path):
-    with pytest.raises(TrainingFailed, match=r"loss must stay finite, got nan .* at step 1, images \[2, 0\]"):
+    with pytest.raises(TrainingFailed, match=r"loss must stay finite, got nan .* at step 1, images \[2, 0\], examples 2 to 3 of seed 0"):
         train(DrawnImages(broken=2), tmp_path, dataclasses.replace(SETTINGS, augment=UNDISTURBED), progress=False)
 
 

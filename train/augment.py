@@ -2,8 +2,9 @@
 
 The ranges follow measurements on public in-situ bright-field frames: background varying by a factor of up to 4,
 line contrast of 2-40 %, noise of 1-5 % of the mean with a lag-1 autocorrelation of 0.5-0.77, 37-61 dark particles of
-8-24 px on 512 x 512 px, slip traces with paired black and white edges, JPEG blocks. What is drawn here that looks
-like a line and is none carries no label: it is what the network learns to leave alone.
+8-24 px on 512 x 512 px, slip traces with paired black and white edges, JPEG blocks. Particles and slip traces are
+painted only where asked for: the renderer makes them from physics (`surroundings`), and those here are stand-ins for
+images rendered without. What is painted and is no line is labelled as the distractor that it is (`painted`).
 
 A `Disturbance` is drawn once; `disturbed(image, disturbance)` is a pure function of it.
 
@@ -15,6 +16,7 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numba
 import numpy as np
@@ -23,9 +25,12 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter, zoom
 
 from physics.errors import require
+from render import Distractor
 from train.geometry import CurveLabel
 
 FAINTEST_CONTRAST = 0.01
+COARSE_PX = 8  # blocks whose means make the background
+DARKEST = 0.02  # a background is no darker than this share of the mean
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,9 +48,9 @@ class AugmentSettings:
     p_contrast: float = 0.6
     p_illumination: float = 0.6
     background_range: tuple[float, float] = (1.1, 4.0)
-    p_particles: float = 0.5
+    p_particles: float = 0.0
     particles_per_mpx: float = 230.0
-    p_traces: float = 0.4
+    p_traces: float = 0.0
     traces: int = 8
     p_blur: float = 0.3
     blur_sigma_px: tuple[float, float] = (0.4, 1.3)
@@ -140,7 +145,7 @@ def disturbed(image: np.ndarray, disturbance: Disturbance) -> tuple[np.ndarray, 
     image = np.maximum(image.astype(np.float32), 1e-6)
     image = image / image.mean()
     if d.contrast_gain != 1.0:
-        background = np.maximum(_background(image), 0.02)
+        background = np.maximum(_background(image), DARKEST)
         image = background * np.maximum(image / background, 1e-3) ** np.float32(d.contrast_gain)
     if d.particles is not None:
         _stamp_particles(image, d.particles)
@@ -166,28 +171,83 @@ def disturbed(image: np.ndarray, disturbance: Disturbance) -> tuple[np.ndarray, 
     return np.ascontiguousarray(image, dtype=np.float32), hidden
 
 
+def painted(disturbance: Disturbance, hidden: np.ndarray) -> tuple[Distractor, ...]:
+    """The distractors that a disturbance has put into the picture; `hidden` (Y, X) is what `disturbed` returned."""
+    found = []
+    if disturbance.particles is not None and len(disturbance.particles):
+        opaque = disturbance.particles.copy()
+        opaque[:, 5] = 1.0
+        shade = np.ones(hidden.shape, dtype=np.float32)
+        _stamp_particles(shade, opaque)
+        found.append(Distractor(kind="particle", mask=shade < 0.5))
+    if disturbance.traces is not None:
+        found += [Distractor(kind="slip_trace", points_px=trace[:4].reshape(2, 2)) for trace in disturbance.traces]
+    if hidden.any():
+        found.append(Distractor(kind="text", mask=hidden))
+    return tuple(found)
+
+
 def still_visible(
-    curves: Sequence[CurveLabel], disturbance: Disturbance, noise_fraction: float, detectable: float
-) -> list[CurveLabel]:
+    curves: Sequence[CurveLabel], disturbance: Disturbance, noise_fraction: float, detectable: float,
+    seen: np.ndarray | None = None,
+) -> list[CurveLabel]:  # fmt: skip
     """The labels with `visible` cleared where contrast has sunk under the noise or under 1 %.
 
-    `noise_fraction` is that of the image before the disturbance. Averaged over a width w, noise falls as sqrt(w).
+    `noise_fraction` is that of the image before the disturbance, for curves that do not know their own; averaged over
+    a width w, noise falls as sqrt(w). Contrast is relative to the local background: where that of `seen`, the image
+    before the disturbance with black at 0, is b times its mean after the disturbance's illumination, added noise counts
+    1 / b times. A line in the dark corner of a frame is there and cannot be seen.
     """
-    noise = float(np.hypot(noise_fraction * disturbance.contrast_gain, disturbance.noise_fraction))
+    lit = None
+    if seen is not None:
+        lit = _blocks(np.asarray(seen, dtype=np.float32))
+        if disturbance.spot is not None:
+            lit = lit * _brightness(lit.shape, disturbance.spot, disturbance.illumination)
+        lit = np.maximum(lit / max(float(lit.mean()), 1e-6), DARKEST)
     kept = []
     for curve in curves:
+        own = noise_fraction if curve.noise_fraction is None else curve.noise_fraction
+        added = disturbance.noise_fraction / (1.0 if lit is None else _block_at(lit, curve.points_px))
+        noise = np.hypot(own * disturbance.contrast_gain, added)
         contrast = np.abs(curve.contrast) * disturbance.contrast_gain
         needed = np.maximum(FAINTEST_CONTRAST, detectable * noise / np.sqrt(2 * curve.half_width_px))
         kept.append(replace(curve, visible=curve.visible & (contrast >= needed)))
     return kept
 
 
+def local_noise_fraction(image: np.ndarray, points_px: Sequence[np.ndarray], black: float = 0.0) -> list[np.ndarray]:
+    """Pixel noise over the local background above `black`, at each of the points (V, 2) of some curves: (V,) each.
+
+    The estimator is `noise_fraction_of` in blocks, by the median, which lines do not move much.
+    """
+    x = np.asarray(image, dtype=np.float32)
+    response = np.abs(_laplacian_difference(x))
+    rows, columns = (n // COARSE_PX * COARSE_PX for n in response.shape)
+    blocks = response[:rows, :columns].reshape(rows // COARSE_PX, COARSE_PX, -1, COARSE_PX)
+    # The median of |N(0, s)| is 0.6745 s; the response of white noise of deviation 1 is 6.
+    noise = gaussian_filter(np.median(blocks, axis=(1, 3)) / (6 * 0.6745), 2.0, mode="nearest")
+    background = _blocks(x) - np.float32(black)
+    background = np.maximum(background, DARKEST * max(float(background.mean()), 1e-6))
+    return [_block_at(noise, points) / _block_at(background, points) for points in points_px]
+
+
+def _block_at(blocks: np.ndarray, points_px: np.ndarray) -> np.ndarray:
+    """Values (V,) of the blocks in which points (V, 2) lie, or of the nearest ones."""
+    last = np.array(blocks.shape[::-1]) - 1
+    x, y = np.clip((np.asarray(points_px) / COARSE_PX).astype(int), 0, last).T
+    return blocks[y, x]
+
+
 def noise_fraction_of(image: np.ndarray) -> float:
     """Standard deviation of the pixel noise over the mean, by the Laplacian difference of Immerkaer (1996)."""
     x = np.asarray(image, dtype=np.float32)
+    return float(np.sqrt(np.pi / 2) / 6 * np.abs(_laplacian_difference(x)).mean() / max(float(x.mean()), 1e-6))
+
+
+def _laplacian_difference(x: np.ndarray) -> np.ndarray:
+    """The difference of two Laplacians (Y - 2, X - 2): blind to everything up to second order, 6 times white noise."""
     rows = x[:-2] - 2 * x[1:-1] + x[2:]
-    both = rows[:, :-2] - 2 * rows[:, 1:-1] + rows[:, 2:]
-    return float(np.sqrt(np.pi / 2) / 6 * np.abs(both).mean() / max(float(x.mean()), 1e-6))
+    return rows[:, :-2] - 2 * rows[:, 1:-1] + rows[:, 2:]
 
 
 def standardised(image: np.ndarray) -> np.ndarray:
@@ -200,18 +260,32 @@ def standardised(image: np.ndarray) -> np.ndarray:
     return (image - np.float32(image.mean(dtype=np.float64))) / np.float32(deviation if deviation > 0 else 1.0)
 
 
-def _background(image: np.ndarray, coarse_px: int = 8, sigma_px: float = 20.0) -> np.ndarray:
-    """The image without its lines: block means, smoothed, interpolated back."""
+def _background(image: np.ndarray) -> np.ndarray:
+    """The image without its lines: smoothed block means, interpolated back."""
     rows, columns = image.shape
-    padded = np.pad(image, ((0, -rows % coarse_px), (0, -columns % coarse_px)), mode="edge")
-    blocks = padded.reshape(padded.shape[0] // coarse_px, coarse_px, -1, coarse_px).mean(axis=(1, 3))
-    smooth = gaussian_filter(blocks, sigma_px / coarse_px, mode="nearest")
-    return _enlarged(smooth, padded.shape, 1)[:rows, :columns]
+    smooth = _blocks(image)
+    return _enlarged(smooth, (smooth.shape[0] * COARSE_PX, smooth.shape[1] * COARSE_PX), 1)[:rows, :columns]
+
+
+def _blocks(image: np.ndarray, sigma_px: float = 20.0) -> np.ndarray:
+    """Block means of COARSE_PX, smoothed."""
+    rows, columns = image.shape
+    padded = np.pad(image, ((0, -rows % COARSE_PX), (0, -columns % COARSE_PX)), mode="edge")
+    means = padded.reshape(padded.shape[0] // COARSE_PX, COARSE_PX, -1, COARSE_PX).mean(axis=(1, 3))
+    return gaussian_filter(means, sigma_px / COARSE_PX, mode="nearest")
 
 
 def _enlarged(coarse: np.ndarray, shape: tuple[int, int], order: int) -> np.ndarray:
-    factors = (shape[0] / coarse.shape[0], shape[1] / coarse.shape[1])
-    return zoom(coarse.astype(np.float32), factors, order=order, mode="nearest", grid_mode=True)
+    """The coarse grid (Yc, Xc) as a smooth image of `shape` (Y, X) float32."""
+    down, across = (_interpolation(n, m, order) for n, m in zip(coarse.shape, shape))
+    return down @ coarse.astype(np.float32) @ across.T
+
+
+@lru_cache(maxsize=32)
+def _interpolation(n: int, m: int, order: int) -> np.ndarray:
+    """The matrix (m, n) that interpolates n values, each the mean of a cell, at m places; two small products cost a
+    tenth of what a resampling of the image does."""
+    return zoom(np.eye(n), (m / n, 1), order=order, mode="nearest", grid_mode=True).astype(np.float32)
 
 
 def _draw_illumination(

@@ -3,10 +3,13 @@
 Everything is safetensors and JSON: reading a file from anywhere executes nothing. A file is replaced in one step,
 and each carries its own description in its header, so that an interrupted run never leaves a pair that disagrees.
 
-    RUN/model.safetensors   averaged weights, card in the header
-    RUN/model.json          the card, for people
+    RUN/model.safetensors   averaged weights at the last checkpoint, card in the header
+    RUN/best.safetensors    averaged weights of the best validation
+    RUN/last.safetensors    weights at the last checkpoint as they are, without averaging
+    RUN/*.json              the cards of these, for people
     RUN/state.safetensors   weights, average, optimiser moments and random state at the last checkpoint
     RUN/metrics.jsonl       one line a logged step or validation
+    RUN/tensorboard         the same, with pictures
 """
 
 from __future__ import annotations
@@ -25,12 +28,18 @@ from safetensors.torch import save
 from torch import nn
 
 from physics.errors import InputError, require
+from train.channels import LATER_OUTPUTS, LIFT, channel_count
 from train.model import LiftedNetwork, chosen_device, infer
 from train.settings import TrainSettings
 from train.targets import Maps
 
-CARD_VERSION = 1
-MODEL_FILE, CARD_FILE, STATE_FILE, METRICS_FILE = "model.safetensors", "model.json", "state.safetensors", "metrics.jsonl"
+CARD_VERSION = 2
+FIRST_LAYOUT = 1  # cards of this version: weights without the outputs `train.channels.LATER_OUTPUTS`
+MODEL_FILE, STATE_FILE, METRICS_FILE = "model.safetensors", "state.safetensors", "metrics.jsonl"
+BEST_FILE, LAST_FILE = "best.safetensors", "last.safetensors"
+CARD_FILES = tuple(Path(file).with_suffix(".json").name for file in (MODEL_FILE, BEST_FILE, LAST_FILE))
+TENSORBOARD_FOLDER = "tensorboard"
+LR_FIND_FILES = ("lr_find.png", "lr_find.json")
 UNFINISHED = ".part"
 METRICS_BEGIN = b'{"step": '
 
@@ -58,14 +67,30 @@ def load_model(path: str | os.PathLike[str], device: str = "auto") -> LoadedMode
         version, values = card["version"], card["settings"]
     except (KeyError, ValueError, TypeError):
         raise InputError(f"model must carry the card of a training run, got none in {file}") from None
-    require(version == CARD_VERSION, "model", f"have card version {CARD_VERSION}", version)
+    require(version in (FIRST_LAYOUT, CARD_VERSION), "model", f"have card version {CARD_VERSION} or {FIRST_LAYOUT}", version)
     settings = TrainSettings.from_dict(values)
     module = network_of(settings)
+    if version == FIRST_LAYOUT:
+        weights = _with_later_outputs(weights, module)
     try:
         module.load_state_dict(weights)
     except RuntimeError:
         raise InputError(f"model must have the weights that its card describes, got others in {file}") from None
     return LoadedModel(module=module.to(chosen_device(device)).eval(), settings=settings, card=card)
+
+
+def _with_later_outputs(weights: dict[str, torch.Tensor], module: LiftedNetwork) -> dict[str, torch.Tensor]:
+    """Weights of the first layout with rows of the head for the outputs they lack: what an untaught network has, without noise."""
+    first = LIFT + module.orientations
+    kernel, bias = weights.get("head.1.weight"), weights.get("head.1.bias")
+    if kernel is None or bias is None or len(kernel) != first or len(bias) != first:
+        return weights
+    module.untaught = LATER_OUTPUTS
+    missing = channel_count(module.orientations) - first
+    return weights | {
+        "head.1.weight": torch.cat([kernel, torch.zeros(missing, *kernel.shape[1:])]),
+        "head.1.bias": torch.cat([bias, module.head[1].bias.detach()[first:]]),
+    }
 
 
 def predict_maps(loaded: LoadedModel, image: np.ndarray) -> Maps:
@@ -81,11 +106,11 @@ def network_of(settings: TrainSettings) -> LiftedNetwork:
     return LiftedNetwork(settings.network, settings.targets.stride, settings.targets.orientations)
 
 
-def save_model(run: Path, weights: Mapping[str, torch.Tensor], card: Mapping[str, Any]) -> None:
-    """Write the model file and its card."""
+def save_model(run: Path, weights: Mapping[str, torch.Tensor], card: Mapping[str, Any], name: str = MODEL_FILE) -> None:
+    """Write a model file and its card."""
     text = json.dumps(card, indent=1, ensure_ascii=False)
-    _write(run / MODEL_FILE, weights, {"card": text})
-    _replace(run / CARD_FILE, (text + "\n").encode())
+    _write(run / name, weights, {"card": text})
+    replace_file((run / name).with_suffix(".json"), (text + "\n").encode())
 
 
 def save_state(
@@ -143,12 +168,17 @@ def read_metrics(run: Path) -> list[dict[str, Any]]:
 
 def is_unfinished(name: str) -> bool:
     """Whether a file of this name is what a killed run leaves of a file it was writing."""
-    return name in [file + UNFINISHED for file in (MODEL_FILE, CARD_FILE, STATE_FILE, METRICS_FILE)]
+    return name in [file + UNFINISHED for file in (MODEL_FILE, BEST_FILE, LAST_FILE, *CARD_FILES, STATE_FILE, METRICS_FILE)]
+
+
+def may_stay(name: str) -> bool:
+    """Whether a run may begin beside a file or folder of this name: a killed run or an lr_find left it."""
+    return name in (METRICS_FILE, TENSORBOARD_FOLDER, BEST_FILE, *CARD_FILES[1:2], *LR_FIND_FILES) or is_unfinished(name)
 
 
 def replace_metrics(run: Path, records: Sequence[Mapping[str, Any]]) -> None:
     """Write metrics.jsonl anew."""
-    _replace(run / METRICS_FILE, "".join(json.dumps(record) + "\n" for record in records).encode())
+    replace_file(run / METRICS_FILE, "".join(json.dumps(record) + "\n" for record in records).encode())
 
 
 def load_state(run: Path, network: nn.Module, average: nn.Module, optimiser: torch.optim.Optimizer) -> None:
@@ -181,10 +211,11 @@ def _read(file: Path, field: str) -> tuple[dict[str, torch.Tensor], dict[str, st
 def _write(file: Path, tensors: Mapping[str, torch.Tensor], header: dict[str, str]) -> None:
     # Tensors that share memory are refused by safetensors.
     kept = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
-    _replace(file, save(kept, metadata=header))
+    replace_file(file, save(kept, metadata=header))
 
 
-def _replace(file: Path, content: bytes) -> None:
+def replace_file(file: Path, content: bytes) -> None:
+    """Write a file in one step: a reader never meets half of it."""
     unfinished = file.with_name(file.name + UNFINISHED)
     unfinished.write_bytes(content)
     os.replace(unfinished, file)

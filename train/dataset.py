@@ -8,11 +8,12 @@ Axes: (Y, X) image rows and columns, (Yh, Xh) rows and columns of the maps, B im
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, Protocol
 
@@ -22,13 +23,22 @@ from torch.utils.data import DataLoader, default_collate
 from torch.utils.data import Dataset as TorchDataset
 
 from physics.errors import InputError, require
-from render import Dataset, sample, simulate
+from render import Dataset, Micrograph, sample, simulate
 from render.cli import one_line
-from train.augment import disturbed, draw_disturbance, noise_fraction_of, standardised, still_visible
-from train.geometry import CurveLabel, View, centred_view, draw_view, view_curves, view_image
+from train.augment import (
+    disturbed,
+    draw_disturbance,
+    local_noise_fraction,
+    noise_fraction_of,
+    painted,
+    standardised,
+    still_visible,
+)
+from train.distractors import UNKNOWN, DistractorLabels, distractor_labels, distractor_maps
+from train.geometry import CurveLabel, View, as_it_is, centred_view, draw_view, view_curves, view_image
 from train.loss import packed_target
 from train.settings import StreamSettings, TrainSettings
-from train.targets import target_maps
+from train.targets import Maps, target_maps
 
 CACHE_BYTES = 2**29
 SMALLEST_SIDE_PX = 32
@@ -37,11 +47,21 @@ SCENES_STREAM = 0x7261696E  # sets the scenes of a stream apart from those that 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Labelled:
-    """An image (Y, X) float32, the label curves in it, and its pixel noise over its mean."""
+    """An image (Y, X), the label curves in it, its pixel noise over its mean, and its distractors (None: not known).
+
+    `black` is the value that no electron leaves in the image.
+    """
 
     image: np.ndarray
     curves: tuple[CurveLabel, ...]
     noise_fraction: float
+    distractors: DistractorLabels | None = None
+    black: float = 0.0
+
+    @property
+    def nbytes(self) -> int:
+        """Of the pixels: the curves are small beside them."""
+        return self.image.nbytes + (0 if self.distractors is None else self.distractors.areas.nbytes)
 
 
 class Source(Protocol):
@@ -70,7 +90,9 @@ class StoredImages:
         return int(_permutation(self.seed, epoch, len(self.dataset))[place])
 
     def labelled(self, number: int) -> Labelled:
-        return _labelled(self.dataset.image(number), self.dataset.lines(number), self.dataset.distractors(number))
+        dataset = self.dataset
+        image, lines, distractors = dataset.image(number), dataset.lines(number), dataset.distractors(number)
+        return _labelled(image, lines, distractors, _black_of(json.loads(dataset.scene_json(number))["detector"]))
 
     def identity(self) -> dict[str, Any]:
         attributes = self.dataset.attributes
@@ -103,16 +125,38 @@ class RenderedImages:
         return int(rng.integers(max(0, there - self.settings.pool), there)) * self.settings.lanes + lane
 
     def labelled(self, number: int) -> Labelled:
-        micrograph = simulate(sample(self.config, self.scenes_seed, number))
-        return _labelled(micrograph.image, micrograph.lines, micrograph.distractors)
+        return labelled_micrograph(simulate(sample(self.config, self.scenes_seed, number)))
 
     def identity(self) -> dict[str, Any]:
         text = json.dumps([self.config, self.scenes_seed], sort_keys=True, default=str)
         return {"source": "stream", "config": self.config, "sha256": hashlib.sha256(text.encode()).hexdigest()}
 
 
+class MixedImages:
+    """A dataset with a part of its examples replaced by scenes rendered while training.
+
+    Numbers from 0 on are images of the dataset, those below are the stream's, -1 its first.
+    """
+
+    def __init__(self, stored: StoredImages, stream: RenderedImages, share: float, seed: int) -> None:
+        self.stored, self.stream, self.share, self.seed = stored, stream, share, seed
+        self.shape = tuple(min(sides) for sides in zip(stored.shape, stream.shape))
+
+    def of_example(self, n: int) -> int:
+        fresh = _generator(self.seed, n, 3).random() < self.share
+        return -1 - self.stream.of_example(n) if fresh else self.stored.of_example(n)
+
+    def labelled(self, number: int) -> Labelled:
+        return self.stream.labelled(-1 - number) if number < 0 else self.stored.labelled(number)
+
+    def identity(self) -> dict[str, Any]:
+        stored, stream = self.stored.identity(), self.stream.identity()
+        together = hashlib.sha256(f"{stored['sha256']} {stream['sha256']} {self.share}".encode()).hexdigest()
+        return stored | {"source": "dataset and stream", "stream": stream, "share": self.share, "sha256": together}
+
+
 class Examples(TorchDataset):
-    """Pairs (image (1, Y, X) float32, packed target (K + 5, Yh, Xh) float16) by example number."""
+    """Pairs (image (1, Y, X) float32, packed target (K + 11, Yh, Xh) float16) by example number."""
 
     def __init__(self, source: Source, settings: TrainSettings) -> None:
         self.source, self.settings = source, settings
@@ -128,9 +172,14 @@ class Examples(TorchDataset):
         image, silent = view_image(labelled.image, view)
         curves = view_curves(labelled.curves, view)
         disturbance = draw_disturbance(self.shape, curves, settings.augment, rng)
+        curves = still_visible(curves, disturbance, labelled.noise_fraction, settings.augment.detectable,
+                               image - np.float32(labelled.black))  # fmt: skip
         image, hidden = disturbed(image, disturbance)
-        curves = still_visible(curves, disturbance, labelled.noise_fraction, settings.augment.detectable)
-        return example(image, curves, silent | hidden, settings)
+        distractors = _seen_distractors(labelled, view, silent, settings)
+        if distractors is not None:
+            added = distractor_labels(painted(disturbance, hidden), self.shape)
+            distractors[distractor_maps(added, as_it_is(self.shape), settings.targets) > 0] = 1.0
+        return example(image, curves, silent | hidden, settings, distractors)
 
     def _labelled(self, number: int) -> Labelled:
         if number in self._kept:
@@ -138,9 +187,9 @@ class Examples(TorchDataset):
             return self._kept[number]
         labelled = self.source.labelled(number)
         self._kept[number] = labelled
-        self._kept_bytes += labelled.image.nbytes
+        self._kept_bytes += labelled.nbytes
         while self._kept_bytes > CACHE_BYTES and len(self._kept) > 1:
-            self._kept_bytes -= self._kept.popitem(last=False)[1].image.nbytes
+            self._kept_bytes -= self._kept.popitem(last=False)[1].nbytes
         return labelled
 
     def __getstate__(self) -> dict[str, Any]:
@@ -148,39 +197,63 @@ class Examples(TorchDataset):
 
 
 def example(
-    image: np.ndarray, curves: Sequence[CurveLabel], silent: np.ndarray, settings: TrainSettings
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """What the network and the loss see of an image (Y, X) with curves; `silent` (Y, X) pixels have no target."""
-    maps = target_maps(curves, image.shape, settings.targets)
+    image: np.ndarray, curves: Sequence[CurveLabel], silent: np.ndarray, settings: TrainSettings,
+    distractors: np.ndarray | None = None,
+) -> tuple[torch.Tensor, torch.Tensor]:  # fmt: skip
+    """What the network and the loss see of an image (Y, X) with curves; `silent` (Y, X) pixels have no target.
+
+    `distractors` (D, Yh, Xh) are their maps, None where they are not known.
+    """
+    maps = replace(target_maps(curves, image.shape, settings.targets), distractors=distractors)
     stride = settings.targets.stride
     target = packed_target(maps, silent[::stride, ::stride])
-    return torch.from_numpy(standardised(image)[None]), torch.from_numpy(target)
+    return torch.from_numpy(standardised(image)[None]), target
 
 
 def validation_batch(source: Source, numbers: Sequence[int], settings: TrainSettings) -> tuple[torch.Tensor, torch.Tensor]:
-    """The middles of some images, undisturbed, with their targets: (B, 1, Y, X) and (B, K + 5, Yh, Xh)."""
+    """The middles of some images, undisturbed, with their targets: (B, 1, Y, X) and (B, K + 11, Yh, Xh)."""
     shape = crop_shape(source.shape, settings.view.crop_px)
     view: View = centred_view(source.shape, shape)
     pairs = []
     for number in numbers:
         labelled = source.labelled(number)
         image, silent = view_image(labelled.image, view)
-        pairs.append(example(image, view_curves(labelled.curves, view), silent, settings))
+        distractors = _seen_distractors(labelled, view, silent, settings)
+        pairs.append(example(image, view_curves(labelled.curves, view), silent, settings, distractors))
     images, targets = zip(*pairs)
     return torch.stack(images), torch.stack(targets)
 
 
-def batches(
-    examples: Examples, first_step: int, settings: TrainSettings, pin_memory: bool = False
-) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+def whole_target(source: Source, number: int, settings: TrainSettings) -> Maps:
+    """What the network should draw of a whole image, undisturbed."""
+    labelled = source.labelled(number)
+    view = as_it_is(labelled.image.shape)
+    nowhere = np.zeros(view.shape, dtype=bool)
+    maps = target_maps(labelled.curves, view.shape, settings.targets)
+    return replace(maps, distractors=_seen_distractors(labelled, view, nowhere, settings))
+
+
+def _seen_distractors(labelled: Labelled, view: View, silent: np.ndarray, settings: TrainSettings) -> np.ndarray | None:
+    """Maps (D, Yh, Xh) of the distractors that a view shows, unknown outside the source; None where all is unknown."""
+    if labelled.distractors is None:
+        return None
+    maps = distractor_maps(labelled.distractors, view, settings.targets)
+    stride = settings.targets.stride
+    maps[:, silent[::stride, ::stride]] = UNKNOWN
+    return maps
+
+
+def loader(
+    examples: Examples, first_step: int, settings: TrainSettings, *, share: slice = slice(None), pin_memory: bool = False
+) -> DataLoader:
     """Batches from number `first_step` on, without end, prepared ahead by `settings.workers` processes.
 
-    Raises InputError for input that cannot be used, whichever process met it.
+    `share` is the part of each batch that this process is given (`train.distributed`).
     """
     workers = settings.workers
-    loader = DataLoader(
+    return DataLoader(
         _OrRefusal(examples),
-        batch_sampler=_Numbers(first_step, settings.batch),
+        batch_sampler=_Numbers(first_step, settings.batch, share),
         num_workers=workers,
         collate_fn=_collated,
         # Fork would copy the locks of torch's and numba's running threads.
@@ -189,10 +262,21 @@ def batches(
         worker_init_fn=_one_thread if workers else None,
         pin_memory=pin_memory,
     )
-    for batch in loader:
-        if isinstance(batch, _Refusal):
-            raise InputError(batch.message)
-        yield batch
+
+
+def batches(
+    examples: Examples, first_step: int, settings: TrainSettings, *, share: slice = slice(None), pin_memory: bool = False
+) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """The batches of `loader`. Raises InputError for input that cannot be used, whichever process met it."""
+    for batch in loader(examples, first_step, settings, share=share, pin_memory=pin_memory):
+        yield accepted(batch)
+
+
+def accepted(batch: Any) -> tuple[torch.Tensor, torch.Tensor]:
+    """What a loader gave. Raises the InputError that a loading process met."""
+    if isinstance(batch, _Refusal):
+        raise InputError(batch.message)
+    return batch
 
 
 @dataclass(frozen=True)
@@ -226,34 +310,50 @@ def crop_shape(source_shape: tuple[int, int], crop_px: int) -> tuple[int, int]:
 
 
 class _Numbers:
-    """Example numbers of batch after batch, without end."""
+    """Example numbers of batch after batch, without end; of each batch, `share`."""
 
-    def __init__(self, first_step: int, batch: int) -> None:
-        self.first_step, self.batch = first_step, batch
+    def __init__(self, first_step: int, batch: int, share: slice) -> None:
+        self.first_step, self.batch, self.share = first_step, batch, share
 
     def __iter__(self) -> Iterator[list[int]]:
         step = self.first_step
         while True:
-            yield list(range(step * self.batch, (step + 1) * self.batch))
+            yield list(range(step * self.batch, (step + 1) * self.batch))[self.share]
             step += 1
 
 
-def _labelled(image: np.ndarray, lines: Sequence[Any], distractors: Sequence[Any] = ()) -> Labelled:
+def labelled_micrograph(micrograph: Micrograph) -> Labelled:
+    """What training needs of a micrograph."""
+    detector = dataclasses.asdict(micrograph.scene.detector)
+    return _labelled(micrograph.image, micrograph.lines, micrograph.distractors, _black_of(detector))
+
+
+def _black_of(detector: Mapping[str, Any]) -> float:
+    """The camera's offset; what a recording has stretched and cut has its black at 0."""
+    return 0.0 if detector.get("recording") else float(detector.get("offset_counts", 0.0))
+
+
+def _labelled(image: np.ndarray, lines: Sequence[Any], distractors: Sequence[Any] = (), black: float = 0.0) -> Labelled:
     """Where text is drawn over a line nobody can see it: it is not visible there, and so neither wanted nor forbidden."""
     hidden = np.zeros(image.shape, dtype=bool)
     for distractor in distractors:
         if distractor.kind == "text":
             hidden |= distractor.mask
+    noise = local_noise_fraction(image, [line.points_px for line in lines], black)
     curves = tuple(
         CurveLabel(
             points_px=np.asarray(line.points_px, dtype=np.float64),
             half_width_px=np.asarray(line.half_width_px, dtype=np.float64),
             contrast=np.asarray(line.contrast, dtype=np.float64),
             visible=np.asarray(line.visible, dtype=bool) & ~_at(hidden, line.points_px),
+            noise_fraction=noise_fraction,
         )
-        for line in lines
+        for line, noise_fraction in zip(lines, noise)
     )
-    return Labelled(image=np.asarray(image, dtype=np.float32), curves=curves, noise_fraction=noise_fraction_of(image))
+    return Labelled(
+        image=image, curves=curves, noise_fraction=noise_fraction_of(image), black=black,
+        distractors=distractor_labels(distractors, image.shape),
+    )  # fmt: skip
 
 
 def _at(mask: np.ndarray, points_px: np.ndarray) -> np.ndarray:

@@ -22,12 +22,16 @@ MARGIN_PX = 8.0
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class CurveLabel:
-    """What training needs of a line: `points_px` (V, 2), `half_width_px`, `contrast` and `visible` (V,)."""
+    """What training needs of a line: `points_px` (V, 2), `half_width_px`, `contrast` and `visible` (V,).
+
+    `noise_fraction` (V,) is the pixel noise of the image there over its background, where that is known.
+    """
 
     points_px: np.ndarray
     half_width_px: np.ndarray
     contrast: np.ndarray
     visible: np.ndarray
+    noise_fraction: np.ndarray | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,15 +66,28 @@ class View:
         object.__setattr__(self, "offset", frozen_array(self.offset, (2,), "offset"))
 
     @property
+    def seen_from_source(self) -> np.ndarray:
+        """The inverse of `linear`: seen = seen_from_source @ (source - offset)."""
+        (a, b), (c, d) = self.linear
+        # Written out: for a 2 x 2 matrix LAPACK wakes its threads.
+        return np.array([[d, -b], [-c, a]]) / (a * d - b * c)
+
+    @property
     def magnification(self) -> float:
         """Pixels seen per source pixel."""
-        return float(abs(np.linalg.det(self.linear)) ** -0.5)
+        (a, b), (c, d) = self.linear
+        return float(abs(a * d - b * c) ** -0.5)
 
 
 def centred_view(source_shape: tuple[int, int], shape: tuple[int, int]) -> View:
     """The middle of a source, as it is."""
     offset = [(source_shape[1] - shape[1]) // 2, (source_shape[0] - shape[0]) // 2]
     return View(linear=np.eye(2), offset=offset, shape=shape)
+
+
+def as_it_is(shape: tuple[int, int]) -> View:
+    """The whole of a source of `shape` (Y, X)."""
+    return centred_view(shape, shape)
 
 
 def draw_view(
@@ -111,7 +128,7 @@ def view_curves(curves: Sequence[CurveLabel], view: View) -> list[CurveLabel]:
 
     Half-widths are magnified too and stay at least 1 px; a closed curve stays closed.
     """
-    seen_from_source = np.linalg.inv(view.linear)
+    seen_from_source = view.seen_from_source
     magnification = view.magnification
     frame = np.array(view.shape[::-1]) - 1.0
     seen = []

@@ -1,7 +1,7 @@
 """The network: a MONAI encoder-decoder on the unshuffled image, returning the lifted maps at stride 2.
 
 Axes: B images, K orientation bins, (Y, X) image rows and columns, (Yh, Xh) those of the maps.
-Channels of the logits (B, K + 4, Yh, Xh): mask, centreline, half-width, ends, then the K layers of the lift.
+The channels of the logits (B, K + 10, Yh, Xh) are those of `train.channels`.
 """
 
 from __future__ import annotations
@@ -18,9 +18,18 @@ from torch.nn import functional
 
 from physics.errors import require
 from train.augment import standardised
+from train.channels import (
+    CENTRELINE,
+    ENDS,
+    HALF_WIDTH,
+    LIFT,
+    MASK,
+    channel_count,
+    distractor_channels,
+    offset_channels,
+)
 from train.targets import Maps
 
-MASK, CENTRELINE, HALF_WIDTH, ENDS, LIFT = 0, 1, 2, 3, 4
 FAMILIES = ("segresnet", "basicunet")
 SMALLEST_IMAGE_PX = 16
 # Up to this size an image is looked at whole; larger ones in overlapping windows of `WINDOW_PX`.
@@ -53,20 +62,25 @@ class NetworkSettings:
 
 
 class LiftedNetwork(nn.Module):
-    """PixelUnshuffle stem, MONAI body, 1 x 1 head: (B, 1, Y, X) to logits (B, K + 4, Y / stride, X / stride)."""
+    """PixelUnshuffle stem, MONAI body, 1 x 1 head: (B, 1, Y, X) to logits (B, K + 10, Y / stride, X / stride).
+
+    `untaught` names the outputs that no training has reached: those that weights of an older layout do not have.
+    """
 
     def __init__(self, settings: NetworkSettings, stride: int, orientations: int) -> None:
         super().__init__()
         self.stride = stride
         self.orientations = orientations
+        self.untaught: tuple[str, ...] = ()
         self.multiple_px = stride * 2 ** (len(settings.blocks_down) - 1)
         self.stem = nn.PixelUnshuffle(stride)
         self.body = _body(settings, stride * stride)
-        self.head = nn.Sequential(nn.LeakyReLU(0.1), nn.Conv2d(settings.head, LIFT + orientations, 1))
+        self.head = nn.Sequential(nn.LeakyReLU(0.1), nn.Conv2d(settings.head, channel_count(orientations), 1))
         # Most of a map is empty: starting there spares the first steps.
         nn.init.constant_(self.head[1].bias, -3.0)
         with torch.no_grad():
             self.head[1].bias[HALF_WIDTH] = 1.0
+            self.head[1].bias[offset_channels(orientations)] = 0.0
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         return self.head(self.body(self.stem(image)))
@@ -116,17 +130,21 @@ def infer(network: nn.Module, image: np.ndarray, device: torch.device | None = N
         logits = sliding_window_inference(
             batch, (min(WINDOW_PX, height), min(WINDOW_PX, width)), 1, network, overlap=0.25, mode="gaussian"
         )
-    return maps_of(logits.float(), (rows, columns), network.stride)
+    return maps_of(logits.float(), (rows, columns), network)
 
 
-def maps_of(logits: torch.Tensor, shape: tuple[int, int], stride: int) -> Maps:
-    """Maps of the first image of a batch of logits, cut to an image of `shape` (Y, X)."""
+def maps_of(logits: torch.Tensor, shape: tuple[int, int], network: LiftedNetwork) -> Maps:
+    """Maps of the first image of a batch of the network's logits, cut to an image of `shape` (Y, X)."""
+    stride, bins = network.stride, network.orientations
     size = tuple(-(-n // stride) for n in shape)
     chance = torch.sigmoid(logits[0]).cpu().numpy()[:, : size[0], : size[1]]
     half_width = half_width_px_of(logits)[0].cpu().numpy()[: size[0], : size[1]]
+    offset_px = logits[0, offset_channels(bins)].cpu().numpy()[:, : size[0], : size[1]]
     return Maps(
         mask=chance[MASK], centreline=chance[CENTRELINE], half_width_px=half_width, ends=chance[ENDS],
-        lift=np.ascontiguousarray(chance[LIFT:]), ignore=np.zeros(size, dtype=bool), stride=stride,
+        lift=np.ascontiguousarray(chance[LIFT : LIFT + bins]), ignore=np.zeros(size, dtype=bool), stride=stride,
+        offset_px=None if "offset" in network.untaught else offset_px,
+        distractors=None if "distractors" in network.untaught else chance[distractor_channels(bins)],
     )  # fmt: skip
 
 

@@ -21,7 +21,9 @@ from train.targets import TargetSettings
 Noun = TypeVar("Noun")
 
 # What may differ between a run and its resumption without making it another run.
-NOT_PART_OF_A_RUN = ("max_steps", "max_seconds", "checkpoint_seconds", "workers", "device", "log_every")
+NOT_PART_OF_A_RUN = (
+    "max_steps", "max_seconds", "max_images", "checkpoint_seconds", "workers", "device", "log_every", "tensorboard", "mlflow",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +48,7 @@ class OptimiserSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class LossSettings:
-    """Weights of the parts of the loss; `positive` and `crossing` weigh pixels (1 + positive y + crossing)."""
+    """Weights of the parts of the loss; `positive`, `crossing` and `hard_negative` weigh pixels (`train.loss`)."""
 
     lift: float = 3.0
     lift_dice: float = 1.0
@@ -54,8 +56,11 @@ class LossSettings:
     centreline: float = 0.5
     ends: float = 0.3
     half_width: float = 0.1
+    offset: float = 0.1
+    distractors: float = 0.5
     positive: float = 4.0
     crossing: float = 8.0
+    hard_negative: float = 2.0
     end_positive: float = 20.0
 
     def __post_init__(self) -> None:
@@ -67,30 +72,36 @@ class LossSettings:
 class StreamSettings:
     """Scenes rendered while training: `lanes` independent streams (workers must divide them).
 
-    Each batch of a lane brings `fresh` new scenes and draws from the last `pool` ones.
+    Each batch of a lane brings `fresh` new scenes and draws from the last `pool` ones. `share` is the part of the
+    examples that are such scenes where a dataset is trained on; a scene that no example draws is not rendered.
     """
 
     lanes: int = 4
     fresh: int = 1
     pool: int = 48
+    share: float = 0.0
 
     def __post_init__(self) -> None:
         for name in ("lanes", "fresh", "pool"):
             require(getattr(self, name) >= 1, f"stream.{name}", "be >= 1", getattr(self, name))
+        require(0 <= self.share < 1, "stream.share", "lie in [0, 1)", self.share)
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainSettings:
-    """One training run. It ends after `max_steps` batches or `max_seconds` of training, whichever comes first.
+    """One training run. It ends after `max_steps` batches, `max_images` examples or `max_seconds` of training, whichever
+    comes first. `batch` is that of all processes together.
 
     `precision` is "bf16" (autocast), "fp32", or "auto": bf16 where the processor computes in it.
-    `validation_images` of the val split are looked at every `validation_seconds`; 0 switches that off.
+    `validation_images` of the val split are looked at every `validation_seconds`; 0 switches that off. `mlflow` is a
+    tracking URI.
     """
 
     seed: int = 0
     batch: int = 8
     max_steps: int | None = None
     max_seconds: float | None = 360.0
+    max_images: int | None = None
     workers: int = 1
     device: str = "auto"
     precision: str = "auto"
@@ -98,6 +109,8 @@ class TrainSettings:
     checkpoint_seconds: float = 60.0
     validation_seconds: float = 120.0
     validation_images: int = 16
+    tensorboard: bool = True
+    mlflow: str | None = None
     network: NetworkSettings = field(default_factory=NetworkSettings)
     targets: TargetSettings = field(default_factory=TargetSettings)
     view: ViewSettings = field(default_factory=ViewSettings)
@@ -110,9 +123,9 @@ class TrainSettings:
         require(self.batch >= 1, "batch", "be >= 1", self.batch)
         require(0 <= self.seed < 2**32, "seed", "lie in [0, 2^32)", self.seed)
         require(self.workers >= 0, "workers", "be >= 0", self.workers)
-        bounded = self.max_steps is not None or self.max_seconds is not None
-        require(bounded, "max_steps or max_seconds", "be given", "neither")
-        for name in ("max_steps", "max_seconds"):
+        ends = ("max_steps", "max_seconds", "max_images")
+        require(any(getattr(self, name) is not None for name in ends), " or ".join(ends), "be given", "none of them")
+        for name in ends:
             value = getattr(self, name)
             require(value is None or value > 0, name, "be > 0", value)
         require(self.precision in ("auto", "bf16", "fp32"), "precision", "be auto, bf16 or fp32", self.precision)

@@ -2,7 +2,7 @@
 
 A crossing cannot be taken apart in the plane, but in (x, y, theta) the two lines do not touch. The orientation
 layers hold each line at its own direction (after orientation scores, Duits & Franken 2010, and the lifted
-targets of this project's segmentation study); mask, centreline, half-width and end points are planar.
+targets of this project's segmentation study); mask, centreline, half-width, end points and offset are planar.
 
 Axes: K orientation bins, (Yh, Xh) rows and columns of the maps, V vertices of one curve, P pieces of curves.
 Pixel (j, i) of the maps sits at image pixel coordinates x = stride i + (stride - 1) / 2, y likewise with j.
@@ -34,7 +34,8 @@ class TargetSettings:
     """How curves become maps; lengths in image pixels, `bin_reach` in orientation bins.
 
     `sigma_px` is the profile of centreline and lift across a line, `end_sigma_px` that of end points,
-    `bin_reach` the half-base of the triangle over orientation. Along a line, invisible gaps shorter than
+    `bin_reach` the half-base of the triangle over orientation, `distractor_half_width_px` half the width at which
+    distractors that are curves are drawn (`train.distractors`). Along a line, invisible gaps shorter than
     `bridged_half_widths` half-widths count as visible (dotted contrast is one line to the eye), and visible pieces
     shorter than `shortest_px` count as invisible.
     """
@@ -46,12 +47,13 @@ class TargetSettings:
     bin_reach: float = 1.4
     bridged_half_widths: float = 4.0
     shortest_px: float = 6.0
+    distractor_half_width_px: float = 2.0
 
     def __post_init__(self) -> None:
         require(self.stride in (1, 2, 4), "stride", "be 1, 2 or 4", self.stride)
         require(8 <= self.orientations <= 64, "orientations", "lie in [8, 64]", self.orientations)
         require(1 <= self.bin_reach <= 3, "bin_reach", "lie in [1, 3]", self.bin_reach)
-        for name in ("sigma_px", "end_sigma_px"):
+        for name in ("sigma_px", "end_sigma_px", "distractor_half_width_px"):
             require(getattr(self, name) > 0, name, "be > 0", getattr(self, name))
 
 
@@ -61,7 +63,11 @@ class Maps:
 
     `mask`, `centreline`, `ends` (Yh, Xh) and `lift` (K, Yh, Xh) are float32 in [0, 1]; `half_width_px` (Yh, Xh) is
     in image pixels, in a target 0 where no visible line is near; `ignore` (Yh, Xh) bool marks where a target is
-    silent: a line is there and leaves no contrast.
+    silent: a line is there and leaves no contrast. `offset_px` (2, Yh, Xh) float32 leads from the centre of a map pixel
+    to the nearest point (x, y) of the nearest line, in image pixels; it means something where `centreline` exceeds
+    about 0.3 and no two lines cross, and adds to a position read off the maps what their pixels round away.
+    `distractors` (D, Yh, Xh) float32 in [0, 1] are the groups `train.channels.DISTRACTOR_GROUPS` of what is no line. Both are
+    None where they are not known: weights of an older layout, targets drawn from lines alone.
     """
 
     mask: np.ndarray
@@ -71,6 +77,8 @@ class Maps:
     lift: np.ndarray
     ignore: np.ndarray
     stride: int = 2
+    offset_px: np.ndarray | None = None
+    distractors: np.ndarray | None = None
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -91,7 +99,7 @@ def target_maps(lines: Iterable[Curve], shape: tuple[int, int], settings: Target
     """
     settings = settings or TargetSettings()
     size = (-(-shape[0] // settings.stride), -(-shape[1] // settings.stride))
-    planar = np.zeros((4, *size), dtype=np.float32)
+    planar = np.zeros((6, *size), dtype=np.float32)
     lift = np.zeros((settings.orientations, *size), dtype=np.float32)
     ignore = np.zeros(size, dtype=np.bool_)
     pieces = [piece for line in lines for piece in line_pieces(line, settings)]
@@ -105,10 +113,10 @@ def target_maps(lines: Iterable[Curve], shape: tuple[int, int], settings: Target
             settings.stride, settings.sigma_px, settings.end_sigma_px, settings.bin_reach,
             planar, lift, ignore,
         )  # fmt: skip
-    mask, centreline, half_width_px, ends = planar
+    mask, centreline, half_width_px, ends = planar[:4]
     return Maps(
         mask=mask, centreline=centreline, half_width_px=half_width_px, ends=ends, lift=lift, ignore=ignore,
-        stride=settings.stride,
+        stride=settings.stride, offset_px=planar[4:],
     )  # fmt: skip
 
 
@@ -207,7 +215,7 @@ def _along(points: np.ndarray, k: int, x: float, y: float) -> float:
 
 @numba.njit(cache=True, error_model="numpy", nogil=True)
 def _draw(points, half_width, offsets, seen, stride, sigma, end_sigma, bin_reach, planar, lift, ignore):
-    """Draw all pieces: visible ones into `planar` (mask, centreline, half-width, ends) and `lift`, others into `ignore`."""
+    """Draw visible pieces into `planar` (mask, centreline, half-width, ends, offset x, y) and `lift`, others into `ignore`."""
     bins, rows, columns = lift.shape
     nearest = np.full((rows, columns), np.inf)
     shift = 0.5 * (stride - 1)
@@ -260,6 +268,8 @@ def _draw(points, half_width, offsets, seen, stride, sigma, end_sigma, bin_reach
                     if distance < nearest[j, i]:
                         nearest[j, i] = distance
                         planar[2, j, i] = width
+                        planar[4, j, i] = -ex
+                        planar[5, j, i] = -ey
                     position = (direction[k] + t * (direction[k + 1] - direction[k])) * bins / np.pi
                     for k_bin in range(int(np.ceil(position - bin_reach)), int(np.floor(position + bin_reach)) + 1):
                         value = profile * (1.0 - abs(position - k_bin) / bin_reach)
