@@ -199,7 +199,8 @@ def _by_density(scores: Sequence[ImageScore], bootstrap: int, seed: int) -> list
             "correctness": _ratio(total("correct_length_px"), total("predicted_length_px")),
         }
         counts = {"low": round(low, 3), "high": round(high, 3), "images": len(members), "true_curves": int(total("true_curves")[0])}
-        out.append(_record(draws, ratios, counts))
+        if members:
+            out.append(_record(draws, ratios, counts))
     return out
 
 

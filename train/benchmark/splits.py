@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
+from omegaconf import OmegaConf
 
 from physics.errors import InputError, require
 from render import SampleConfig, Scene, open_dataset, sample
@@ -48,7 +48,7 @@ def load_split(name: str, network_file: Path | None = None, directory: Path | No
     """The split of that name; `network_file` is the network that split "network" is cut from."""
     require(name in SPLITS, "splits", f"be among {', '.join(SPLITS)}", name)
     folder = directory or config_directory() / "benchmark"
-    values = yaml.safe_load((folder / f"{name}.yaml").read_text(encoding="utf-8"))
+    values = OmegaConf.to_container(OmegaConf.load(folder / f"{name}.yaml"))
     require(values.get("version") == VERSION, f"{name}.yaml", f"have version {VERSION}", values.get("version"))
     render = values["render"]
     if name == NETWORK_SPLIT:
