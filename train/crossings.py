@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+from scipy.spatial.distance import cdist
 
 from train.curves import arc_px, find_crossings, headings, is_closed, length_px
 
@@ -87,4 +88,4 @@ def _followers(curve, window, found, near_found, tolerance: float) -> list[int]:
 
 def nearest_vertex(points: np.ndarray, curve: np.ndarray) -> np.ndarray:
     """Index of the vertex of `curve` nearest to each of `points`."""
-    return np.array([np.argmin(((curve - p) ** 2).sum(axis=1)) for p in points], dtype=int)
+    return cdist(points, curve, "sqeuclidean").argmin(axis=1)

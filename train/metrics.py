@@ -191,8 +191,8 @@ def score_image(
         matched_true, matched_found = {t for _, t in at.pairs}, {p for p, _ in at.pairs}
         contrast = truth.contrast or (np.nan,) * len(true)
         lines = [_judged_line(sampled[p], j, predicted[origin[p][0]]) for p, j in zip(at.kept, judged) if j.any()]
-        false = [p[j & ~(d <= 2 * tolerance).any(axis=0)] for p, j, d in _far(found, judged, true, tolerance)]
-        along = [headings(p)[j & ~(d <= 2 * tolerance).any(axis=0)] for p, j, d in _far(found, judged, true, tolerance)]
+        false = [j & ~(_distances(p, true, 2 * tolerance) <= 2 * tolerance).any(axis=0) for p, j in zip(found, judged)]
+        false_px, along = [p[f] for p, f in zip(found, false)], [headings(p)[f] for p, f in zip(found, false)]
         score = {
             "curves": tuple(
                 (float(c), _highest(m), px, float(px * near.mean()), t in matched_true)
@@ -209,7 +209,7 @@ def score_image(
                 for k in range(1, HIGHEST_MULTIPLICITY + 1)
             ),
             "masks": score_masks(lines, truth, shape) if truth.complete else None,
-            "distractors": score_distractors(false, along, truth, shape, tolerance) if truth.complete else None,
+            "distractors": score_distractors(false_px, along, truth, shape, tolerance) if truth.complete else None,
         }
     return ImageScore(
         true_curves=len(true),
@@ -286,11 +286,6 @@ def _judged(points: np.ndarray, near_true: np.ndarray, truth: Truth, tolerance: 
 
 def _share(near: np.ndarray, judged: np.ndarray) -> float:
     return float(near[judged].mean()) if judged.any() else 0.0
-
-
-def _far(found, judged, true, tolerance):
-    """Found curves with their distances to the true ones up to two tolerances."""
-    return [(p, j, _distances(p, true, 2 * tolerance)) for p, j in zip(found, judged)]
 
 
 def _multiplicity(truth: Truth, shape: tuple[int, int]) -> np.ndarray:
