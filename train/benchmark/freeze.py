@@ -23,14 +23,15 @@ def main(argv: list[str]) -> None:
 
     config = compose("benchmark", [*argv, "out=."], ("network_file", "out", "data"))
     file = config_directory() / "benchmark" / f"scenes-v{VERSION}.json"
-    hashes = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
     for name, network_file in chosen_splits(config):
         split = load_split(name, network_file)
-        hashes[name] = [scene_hash(split.scene(i).to_json()) for i in tqdm(range(FRAMES), desc=name, unit="scene", file=sys.stderr)]
+        found = [scene_hash(split.scene(i).to_json()) for i in tqdm(range(FRAMES), desc=name, unit="scene", file=sys.stderr)]
+        # Read now: another split may have been frozen meanwhile.
+        hashes = (json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}) | {name: found}
         part = file.with_name(f".{file.name}.part")
         part.write_text(json.dumps({n: hashes[n] for n in SPLITS if n in hashes}, indent=0) + "\n", encoding="utf-8")
         os.replace(part, file)
-    print(f"{file.name}: {', '.join(hashes)}")
+        print(f"{file.name}: {', '.join(hashes)}")
 
 
 if __name__ == "__main__":

@@ -30,10 +30,7 @@ def overall(scores: Mapping[str, Mapping[str, Sequence[ImageScore]]]) -> dict[st
     with the interval of the difference on the same draws.
     """
     rows = list(next(iter(scores.values())))
-    draws = {
-        row: {name: np.mean([f1_draws(scores[split][row], name, BOOTSTRAP, seed) for seed, split in enumerate(scores)], axis=0) for name in OF_ROW}
-        for row in rows
-    }
+    draws = {row: {name: _mean_draws(scores, row, name) for name in OF_ROW} for row in rows}
     mean: dict[str, Any] = {}
     for row in rows:
         mean[row] = {}
@@ -56,6 +53,13 @@ def overall(scores: Mapping[str, Mapping[str, Sequence[ImageScore]]]) -> dict[st
         "ridge_instance_f1": ridge, "forest_crossings_a_frame": crossings,
         "hard": bool((ridge or 0.0) <= HARDEST_RIDGE_F1 and (crossings is None or crossings >= FEWEST_FOREST_CROSSINGS)),
     }  # fmt: skip
+
+
+def _mean_draws(scores: Mapping[str, Mapping[str, Sequence[ImageScore]]], row: str, name: str) -> np.ndarray:
+    """Mean (1 + D,) over splits; one without crossings has none to resolve and does not count for them."""
+    of_splits = [f1_draws(rows[row], name, BOOTSTRAP, seed) for seed, rows in enumerate(scores.values())]
+    known = [values for values in of_splits if np.isfinite(values[0])]
+    return np.nanmean(known, axis=0) if known else np.full(1 + BOOTSTRAP, np.nan)
 
 
 def table_of(benchmark: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
