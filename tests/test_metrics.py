@@ -47,10 +47,13 @@ def test_the_truth_scores_one():
     assert summary["crossings_45_90_deg"] == 1
 
 
-@pytest.mark.parametrize("shift,matched", [(2.0, 1), (4.0, 0)])
-def test_a_curve_matches_within_three_pixels(shift, matched):
+@pytest.mark.parametrize("shift,at_2,at_3,at_5", [(1.0, 1, 1, 1), (2.0, 1, 1, 1), (2.5, 0, 1, 1), (4.0, 0, 0, 1), (6.0, 0, 0, 0)])
+def test_a_shifted_curve_matches_within_each_tolerance(shift, at_2, at_3, at_5):
     moved = [[x, y + shift] for x, y in LONG]
-    assert score([moved], [LONG]).matched == matched
+    s = score([moved], [LONG])
+    assert (s.matched, s.matched_at) == (at_3, ((2.0, at_2, 1), (5.0, at_5, 1)))
+    summary = summarise([s], bootstrap=0)
+    assert (summary["instance_f1_2px"], summary["instance_f1"], summary["instance_f1_5px"]) == (at_2, at_3, at_5)
 
 
 def test_seventy_percent_of_both_curves_must_agree():
@@ -89,6 +92,14 @@ def test_lines_that_bend_off_at_a_crossing_do_not_resolve_it():
 def test_a_crossing_cut_into_branches_is_not_resolved():
     arms = [[[10, 50], [98, 50]], [[102, 50], [190, 50]], [[100, 5], [100, 48]], [[100, 52], [100, 95]]]
     assert sum(score(arms, [LONG, CROSS]).crossings_resolved) == 0
+
+
+def test_swapped_identities_at_a_crossing_resolve_nothing():
+    up, down = [[10, 10], [100, 50], [190, 90]], [[10, 90], [100, 50], [190, 10]]
+    swapped = [[[10, 10], [100, 50], [190, 10]], [[10, 90], [100, 50], [190, 90]]]
+    s = score(swapped, [up, down])
+    assert sum(s.crossings) == 1 and sum(s.crossings_resolved) == 0 and s.matched == 0
+    assert sum(score([up, down], [up, down]).crossings_resolved) == 1
 
 
 def test_a_line_that_ends_on_another_is_a_meeting_not_a_crossing():

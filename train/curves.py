@@ -64,12 +64,15 @@ def length_px(points_px: np.ndarray) -> float:
 
 
 def resample(points_px: np.ndarray, step_px: float) -> np.ndarray:
-    """Points at equal arc length about `step_px` apart, both ends kept (V', 2)."""
+    """Points at equal arc length about `step_px` apart, both ends kept (V', 2).
+
+    Further columns of `points_px` (V, 2 + C), such as a width, are interpolated alike.
+    """
     points_px = np.asarray(points_px, dtype=np.float64)
     arc = arc_px(points_px)
     count = max(2, int(round(arc[-1] / step_px)) + 1)
     at = np.linspace(0.0, arc[-1], count)
-    return np.stack([np.interp(at, arc, points_px[:, 0]), np.interp(at, arc, points_px[:, 1])], axis=-1)
+    return np.stack([np.interp(at, arc, column) for column in points_px.T], axis=-1)
 
 
 def smooth(points_px: np.ndarray, wavelength_px: float, step_px: float = 1.0) -> np.ndarray:
@@ -106,10 +109,11 @@ def clip_to_frame(points_px: np.ndarray, shape: tuple[int, int]) -> list[np.ndar
     """The pieces of a curve inside the frame of `shape` (Y, X): within the outermost pixels' outer edges.
 
     Segments are cut where they cross the edge. A closed curve that is cut starts at a cut, not at its seam.
+    Further columns of `points_px` (V, 2 + C) are interpolated at the cuts.
     """
     points = np.asarray(points_px, dtype=np.float64)
     low, high = np.array([-0.5, -0.5]), np.array([shape[1] - 0.5, shape[0] - 0.5])
-    inside = ((points >= low) & (points <= high)).all(axis=1)
+    inside = ((points[:, :2] >= low) & (points[:, :2] <= high)).all(axis=1)
     if inside.all():
         return [points]
     if is_closed(points) and inside.any():

@@ -16,39 +16,41 @@ Definitions, at tolerance 3 px:
   side is a meeting, and not counted.
 - *False splits*: predictions, less one, that lie on one true curve. *False merges*: true curves, less one, that one
   prediction follows for 15 px or more, each.
+- *Multiplicity* of a place: how many true masks cover it. A curve's is the highest that 5 px of it have.
+
+`train.mask_metrics` has those that compare masks, `train.distractor_metrics` what else was called a line,
+`train.summary` turns the scores of images into ratios with intervals.
 
 Axes: V vertices, P predictions, T true curves.
 """
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from train.curves import (
-    TracedLine,
-    arc_px,
-    clip_to_frame,
-    distance_px,
-    find_crossings,
-    headings,
-    is_closed,
-    length_px,
-    resample,
-)
+from render.micrograph import Distractor
+from render.rasterise import line_masks
+from train.crossings import ANGLE_EDGES_DEG, crossings_resolved, nearest_vertex
+from train.curves import TracedLine, clip_to_frame, distance_px, headings, is_closed, length_px, resample
+from train.distractor_metrics import DistractorScore, score_distractors
+from train.mask_metrics import MaskScore, score_masks
+from train.summary import summarise
 from train.targets import Curve, TargetSettings, line_pieces
 
-ANGLE_EDGES_DEG = (0, 22, 45, 90)
+__all__ = ["ANGLE_EDGES_DEG", "ImageScore", "MetricSettings", "Truth", "score_image", "summarise", "truth_of"]
+
+HIGHEST_MULTIPLICITY = 3  # and more
+MULTIPLICITY_LENGTH_PX = 5.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class MetricSettings:
     tolerance_px: float = 3.0
+    further_tolerances_px: tuple[float, ...] = (2.0, 5.0)
     match_fraction: float = 0.7
     crossing_window_px: float = 10.0
     crossing_shortest_side_px: float = 5.0
@@ -61,16 +63,27 @@ class Truth:
     """True curves of one image, resampled at 1 px, and the curves on which a prediction is not judged.
 
     `complete` is False where only some of the lines were labelled: what is predicted elsewhere is then not judged.
+    `half_width_px` of each curve (V,) and its median |contrast| `contrast` are empty where they are not known;
+    `distractors` are what is known not to be a dislocation.
     """
 
     curves_px: tuple[np.ndarray, ...]
     silent_px: tuple[np.ndarray, ...] = ()
     complete: bool = True
+    half_width_px: tuple[np.ndarray, ...] = ()
+    contrast: tuple[float, ...] = ()
+    distractors: tuple[Distractor, ...] = ()
+    pixel_nm: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class ImageScore:
-    """Counts of one image; sums of them over images give every ratio."""
+    """Counts of one image; sums of them over images give every ratio.
+
+    `matched_at` holds (tolerance_px, matched, predicted curves) of the further tolerances. A row of `curves` is one
+    true curve: (|contrast|, multiplicity, length_px, found length_px, matched); a row of `predictions` is (multiplicity,
+    matched); `places` are rows (true length_px, found length_px) by multiplicity 1, 2, 3 and more.
+    """
 
     true_curves: int = 0
     predicted_curves: int = 0
@@ -85,156 +98,217 @@ class ImageScore:
     crossings_resolved: tuple[int, ...] = (0, 0, 0)
     matched_length_errors: tuple[float, ...] = field(default=())
     complete: bool = True
+    matched_at: tuple[tuple[float, int, int], ...] = ()
+    area_px2: float = 0.0
+    pixel_nm: float | None = None
+    curves: tuple[tuple[float, int, float, float, bool], ...] = ()
+    predictions: tuple[tuple[int, bool], ...] = ()
+    places: tuple[tuple[float, float], ...] = ()
+    masks: MaskScore | None = None
+    distractors: DistractorScore | None = None
 
 
-def truth_of(lines: Iterable[Curve], shape: tuple[int, int], settings: MetricSettings | None = None) -> Truth:
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Found:
+    """Predicted curves as they are judged at one tolerance: which of their points count, what they match.
+
+    `kept` are the numbers of the predictions that are judged at all, `of_found` and `of_true` (P, T) the fractions of
+    each that lie near the other, `pairs` the matches (p, t).
+    """
+
+    kept: list[int]
+    judged: list[np.ndarray]
+    of_found: np.ndarray
+    of_true: np.ndarray
+    pairs: list[tuple[int, int]]
+
+    @property
+    def count(self) -> int:
+        return int(sum(j.any() for j in self.judged))
+
+
+def truth_of(
+    lines: Iterable[Curve],
+    shape: tuple[int, int],
+    settings: MetricSettings | None = None,
+    distractors: Sequence[Distractor] = (),
+    pixel_nm: float | None = None,
+) -> Truth:
     """The true instances of an image of `shape` (Y, X): visible pieces of its lines inside the frame."""
     settings = settings or MetricSettings()
     pieces_of = TargetSettings(shortest_px=settings.shortest_truth_px)
-    curves, silent = [], []
+    curves, widths, contrasts, silent = [], [], [], []
     for line in lines:
-        for points, _, visible in line_pieces(line, pieces_of):
-            for piece in clip_to_frame(points, shape):
+        known = getattr(line, "contrast", None)
+        for points, half_width, visible in line_pieces(line, pieces_of):
+            for piece in clip_to_frame(np.column_stack([points, half_width]), shape):
                 if not visible:
-                    silent.append(resample(piece, 1.0))
+                    silent.append(resample(piece[:, :2], 1.0))
                 elif length_px(piece) >= settings.shortest_truth_px:
-                    curves.append(_sampled(piece))
-    return Truth(curves_px=tuple(curves), silent_px=tuple(silent))
+                    sampled = _sampled(piece)
+                    curves.append(np.ascontiguousarray(sampled[:, :2]))
+                    widths.append(sampled[:, 2])
+                    contrasts.append(np.nan if known is None else _median_contrast(line, sampled[:, :2]))
+    return Truth(
+        curves_px=tuple(curves), silent_px=tuple(silent), half_width_px=tuple(widths), contrast=tuple(contrasts),
+        distractors=tuple(distractors), pixel_nm=pixel_nm,
+    )  # fmt: skip
 
 
 def score_image(
-    predicted: Sequence[TracedLine], truth: Truth, shape: tuple[int, int], settings: MetricSettings | None = None
+    predicted: Sequence[TracedLine],
+    truth: Truth,
+    shape: tuple[int, int],
+    settings: MetricSettings | None = None,
+    full: bool = False,
 ) -> ImageScore:
-    """Compare the lines found in one image of `shape` (Y, X) with its truth."""
+    """Compare the lines found in one image of `shape` (Y, X) with its truth.
+
+    `full` adds what takes longer: masks, multiplicities and distractors.
+    """
     settings = settings or MetricSettings()
-    tolerance = settings.tolerance_px
-    found = [_sampled(piece) for line in predicted for piece in clip_to_frame(line.points_px, shape)]
+    tolerance, reach = settings.tolerance_px, max(settings.tolerance_px, *settings.further_tolerances_px, 0.0)
+    traced = [_with_width(line) for line in predicted]
+    origin = [(n, piece) for n, line in enumerate(traced) for piece in clip_to_frame(line, shape)]
+    sampled = [_sampled(piece) for _, piece in origin]
+    curves = [np.ascontiguousarray(piece[:, :2]) for piece in sampled]
     true = list(truth.curves_px)
-    near_true = [np.array([distance_px(p, t, tolerance) for t in true]).reshape(len(true), len(p)) for p in found]
-    judged = [_judged(p, d, truth, tolerance) for p, d in zip(found, near_true)]
-    if not truth.complete:
-        found, near_true, judged = _on_truth(found, near_true, judged, tolerance, settings.match_fraction)
-    near_found = [np.array([distance_px(t, p, tolerance) for p in found]).reshape(len(found), len(t)) for t in true]
+    all_near_true = [_distances(p, true, reach) for p in curves]
+    all_near_found = [_distances(t, curves, reach) for t in true]
+    found_at = {t: _judge(curves, all_near_true, all_near_found, truth, t, settings) for t in (tolerance, *settings.further_tolerances_px)}
+    at = found_at[tolerance]
+    found, judged, near_true = [curves[p] for p in at.kept], at.judged, [all_near_true[p] for p in at.kept]
+    near_found = [d[at.kept] for d in all_near_found]
 
-    of_found = np.array([[_share(d[t] <= tolerance, j) for t in range(len(true))] for d, j in zip(near_true, judged)])
-    of_true = np.array([(d <= tolerance).mean(axis=1) for d in near_found])
-    of_found = of_found.reshape(len(found), len(true))
-    of_true = of_true.reshape(len(true), len(found)).T
-    match = (of_found >= settings.match_fraction) & (of_true >= settings.match_fraction)
-    rows, columns = linear_sum_assignment(np.where(match, 1.0 + 1e-3 * (of_found + of_true), 0.0), maximize=True)
-    pairs = [(r, c) for r, c in zip(rows, columns) if match[r, c]]
-
-    counts, resolved = _crossings(true, found, near_found, settings)
+    counts, resolved = crossings_resolved(true, found, near_found, settings)
     covered = [(d <= tolerance).any(axis=0) for d in near_found]
     correct = [(d <= tolerance).any(axis=0) for d in near_true]
-    counted = [j.any() for j in judged]
+    true_px, found_px = [length_px(t) for t in true], [length_px(p) for p in found]
+    score = {}
+    if full:
+        multiplicity = _multiplicity(truth, shape)
+        by_place = [_at(multiplicity, t) for t in true]
+        matched_true, matched_found = {t for _, t in at.pairs}, {p for p, _ in at.pairs}
+        contrast = truth.contrast or (np.nan,) * len(true)
+        lines = [_judged_line(sampled[p], j, predicted[origin[p][0]]) for p, j in zip(at.kept, judged) if j.any()]
+        false = [j & ~(_distances(p, true, 2 * tolerance) <= 2 * tolerance).any(axis=0) for p, j in zip(found, judged)]
+        false_px, along = [p[f] for p, f in zip(found, false)], [headings(p)[f] for p, f in zip(found, false)]
+        score = {
+            "curves": tuple(
+                (float(c), _highest(m), px, float(px * near.mean()), t in matched_true)
+                for t, (c, m, px, near) in enumerate(zip(contrast, by_place, true_px, covered))
+            ),
+            "predictions": tuple(
+                (_highest(_at(multiplicity, p)), n in matched_found) for n, (p, j) in enumerate(zip(found, judged)) if j.any()
+            ),
+            "places": tuple(
+                (
+                    float(sum(px * (m == k).mean() for px, m in zip(true_px, by_place))),
+                    float(sum(px * ((m == k) & near).mean() for px, m, near in zip(true_px, by_place, covered))),
+                )
+                for k in range(1, HIGHEST_MULTIPLICITY + 1)
+            ),
+            "masks": score_masks(lines, truth, shape) if truth.complete else None,
+            "distractors": score_distractors(false_px, along, truth, shape, tolerance) if truth.complete else None,
+        }
     return ImageScore(
         true_curves=len(true),
-        predicted_curves=int(np.sum(counted)) if counted else 0,
-        matched=len(pairs),
-        true_length_px=float(sum(length_px(t) for t in true)),
-        found_length_px=float(sum(length_px(t) * c.mean() for t, c in zip(true, covered))),
-        predicted_length_px=float(sum(length_px(p) * j.mean() for p, j in zip(found, judged))),
-        correct_length_px=float(sum(length_px(p) * (c & j).mean() for p, c, j in zip(found, correct, judged))),
-        false_splits=_splits(of_found, of_true, settings),
+        predicted_curves=at.count,
+        matched=len(at.pairs),
+        true_length_px=float(sum(true_px)),
+        found_length_px=float(sum(px * c.mean() for px, c in zip(true_px, covered))),
+        predicted_length_px=float(sum(px * j.mean() for px, j in zip(found_px, judged))),
+        correct_length_px=float(sum(px * (c & j).mean() for px, c, j in zip(found_px, correct, judged))),
+        false_splits=_splits(at.of_found, at.of_true, settings),
         false_merges=_merges(found, true, near_true, settings),
         crossings=counts,
         crossings_resolved=resolved,
-        matched_length_errors=tuple(length_px(found[r]) / length_px(true[c]) - 1.0 for r, c in pairs),
+        matched_length_errors=tuple(found_px[p] / true_px[t] - 1.0 for p, t in at.pairs),
         complete=truth.complete,
+        matched_at=tuple((t, len(found_at[t].pairs), found_at[t].count) for t in settings.further_tolerances_px),
+        area_px2=float(shape[0] * shape[1]),
+        pixel_nm=truth.pixel_nm,
+        **score,
     )
 
 
-def summarise(scores: Sequence[ImageScore], bootstrap: int = 1000, seed: int = 0) -> dict[str, Any]:
-    """Every metric over a set of images, with 95 % intervals from resampling the images (Efron 1979).
-
-    Lengths and counts are summed over images before a ratio is taken. Keys that end in `_interval` hold [low, high];
-    a ratio without a denominator is None.
-    """
-    summary = _ratios(scores)
-    if bootstrap and len(scores) > 1:
-        rng = np.random.Generator(np.random.Philox(seed))
-        draws = [_ratios([scores[i] for i in rng.integers(0, len(scores), len(scores))]) for _ in range(bootstrap)]
-        for name in ("instance_f1", "crossings_resolved", "completeness", "correctness", "centreline_f1", "density_error"):
-            values = np.array([d[name] for d in draws if d[name] is not None], dtype=float)
-            low_high = np.percentile(values, [2.5, 97.5]) if len(values) else None
-            summary[f"{name}_interval"] = None if low_high is None else [round(float(v), 4) for v in low_high]
-    return summary
-
-
-def _ratios(scores: Sequence[ImageScore]) -> dict[str, Any]:
-    total = {
-        f.name: sum(getattr(s, f.name) for s in scores)
-        for f in dataclasses.fields(ImageScore)
-        if f.name not in ("crossings", "crossings_resolved", "matched_length_errors", "complete")
-    }
-    counts = np.sum([s.crossings for s in scores], axis=0) if scores else np.zeros(3, int)
-    resolved = np.sum([s.crossings_resolved for s in scores], axis=0) if scores else np.zeros(3, int)
-    completeness = _ratio(total["found_length_px"], total["true_length_px"])
-    # Where labels are partial, nothing can be said of what else was predicted.
-    whole = all(s.complete for s in scores)
-    correctness = _ratio(total["correct_length_px"], total["predicted_length_px"]) if whole else None
-    errors = [abs(e) for s in scores for e in s.matched_length_errors]
-    summary: dict[str, Any] = {
-        "images": len(scores),
-        "true_curves": total["true_curves"],
-        "predicted_curves": total["predicted_curves"],
-        "matched": total["matched"],
-        "instance_f1": _ratio(2 * total["matched"], total["true_curves"] + total["predicted_curves"]) if whole else None,
-        "instance_precision": _ratio(total["matched"], total["predicted_curves"]) if whole else None,
-        "instance_recall": _ratio(total["matched"], total["true_curves"]),
-        "completeness": completeness,
-        "correctness": correctness,
-        "centreline_f1": _harmonic(completeness, correctness),
-        "false_splits": total["false_splits"],
-        "false_merges": total["false_merges"],
-        "crossings": int(counts.sum()),
-        "crossings_resolved": _ratio(resolved.sum(), counts.sum()),
-    }
-    for low, high, n, r in zip(ANGLE_EDGES_DEG[:-1], ANGLE_EDGES_DEG[1:], counts, resolved):
-        summary[f"crossings_{low}_{high}_deg"] = int(n)
-        summary[f"crossings_resolved_{low}_{high}_deg"] = _ratio(r, n)
-    summary["length_error_median"] = float(np.median(errors)) if errors else None
-    density = _ratio(total["predicted_length_px"], total["true_length_px"]) if whole else None
-    summary["density_error"] = None if density is None else density - 1.0
-    return {k: round(v, 4) if isinstance(v, float) else v for k, v in summary.items()}
+def _judge(curves, near_true, near_found, truth: Truth, tolerance: float, settings: MetricSettings) -> _Found:
+    judged = [_judged(p, d, truth, tolerance) for p, d in zip(curves, near_true)]
+    kept = list(range(len(curves)))
+    if not truth.complete:
+        # Only the predictions that lie on a labelled line.
+        least = settings.match_fraction
+        kept = [p for p in kept if len(near_true[p]) and (near_true[p] <= tolerance).any(axis=0).mean() >= least]
+        judged = [judged[p] for p in kept]
+    size = (len(kept), len(truth.curves_px))
+    of_found = np.array([[_share(d <= tolerance, j) for d in near_true[p]] for p, j in zip(kept, judged)]).reshape(size)
+    of_true = np.array([(d[kept] <= tolerance).mean(axis=1) for d in near_found]).reshape(size[::-1]).T
+    match = (of_found >= settings.match_fraction) & (of_true >= settings.match_fraction)
+    rows, columns = linear_sum_assignment(np.where(match, 1.0 + 1e-3 * (of_found + of_true), 0.0), maximize=True)
+    pairs = [(int(p), int(t)) for p, t in zip(rows, columns) if match[p, t]]
+    return _Found(kept=kept, judged=judged, of_found=of_found, of_true=of_true, pairs=pairs)
 
 
-def _ratio(part: float, whole: float) -> float | None:
-    return float(part / whole) if whole else None
-
-
-def _harmonic(a: float | None, b: float | None) -> float | None:
-    if a is None or b is None:
-        return None
-    return 2 * a * b / (a + b) if a + b else 0.0
+def _with_width(line: TracedLine) -> np.ndarray:
+    return np.column_stack([line.points_px, line.half_width_px])
 
 
 def _sampled(points_px: np.ndarray) -> np.ndarray:
     points = resample(points_px, 1.0)
-    if is_closed(points_px):
+    if is_closed(points_px[:, :2]):
         points[-1] = points[0]
     return points
 
 
+def _median_contrast(line: Curve, points_px: np.ndarray) -> float:
+    """Median |contrast| of a label's vertices along a piece of it."""
+    vertex = np.unique(nearest_vertex(points_px[:: max(1, len(points_px) // 50)], np.asarray(line.points_px, dtype=np.float64)))
+    return float(np.median(np.abs(np.asarray(line.contrast, dtype=np.float64)[vertex])))
+
+
+def _distances(points: np.ndarray, curves: Sequence[np.ndarray], reach: float) -> np.ndarray:
+    """Distances (C, V) of points (V, 2) to curves; inf where the boxes round them are farther apart than `reach`."""
+    out = np.full((len(curves), len(points)), np.inf)
+    low, high = points.min(axis=0) - reach, points.max(axis=0) + reach
+    for row, curve in zip(out, curves):
+        if (curve.min(axis=0) <= high).all() and (curve.max(axis=0) >= low).all():
+            row[:] = distance_px(points, curve, reach)
+    return out
+
+
 def _judged(points: np.ndarray, near_true: np.ndarray, truth: Truth, tolerance: float) -> np.ndarray:
     """Which points (V,) of a prediction count: all but those on an invisible line and on no visible one."""
-    silent = np.zeros(len(points), dtype=bool)
-    for curve in truth.silent_px:
-        silent |= distance_px(points, curve, tolerance) <= tolerance
+    silent = (_distances(points, truth.silent_px, tolerance) <= tolerance).any(axis=0)
     if len(near_true):
         silent &= ~(near_true <= tolerance).any(axis=0)
     return ~silent
 
 
-def _on_truth(found, near_true, judged, tolerance, match_fraction):
-    """Only the predictions that lie on a labelled line, for images that are labelled in part."""
-    keep = [i for i, d in enumerate(near_true) if len(d) and (d <= tolerance).any(axis=0).mean() >= match_fraction]
-    return [found[i] for i in keep], [near_true[i] for i in keep], [judged[i] for i in keep]
-
-
 def _share(near: np.ndarray, judged: np.ndarray) -> float:
     return float(near[judged].mean()) if judged.any() else 0.0
+
+
+def _multiplicity(truth: Truth, shape: tuple[int, int]) -> np.ndarray:
+    """How many true masks (Y, X) cover a pixel."""
+    return line_masks(list(zip(truth.curves_px, truth.half_width_px)), shape).sum(axis=0, dtype=np.int64)
+
+
+def _at(multiplicity: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """Multiplicity (V,) at points: at least 1, at most HIGHEST_MULTIPLICITY."""
+    x, y = np.rint(points).astype(int).T
+    rows, columns = multiplicity.shape
+    return np.clip(multiplicity[np.clip(y, 0, rows - 1), np.clip(x, 0, columns - 1)], 1, HIGHEST_MULTIPLICITY)
+
+
+def _highest(multiplicity: np.ndarray) -> int:
+    """The highest multiplicity that MULTIPLICITY_LENGTH_PX of a curve, sampled at 1 px, have."""
+    return max(k for k in range(1, HIGHEST_MULTIPLICITY + 1) if k == 1 or (multiplicity >= k).sum() >= MULTIPLICITY_LENGTH_PX)
+
+
+def _judged_line(sampled: np.ndarray, judged: np.ndarray, line: TracedLine) -> tuple[list[np.ndarray], float]:
+    """The judged parts (V, 3) of a prediction, position and half-width, and its confidence."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], judged, [False]]).astype(np.int8)))
+    return [sampled[i:j] for i, j in zip(edges[::2], edges[1::2])], float(line.confidence)
 
 
 def _splits(of_found: np.ndarray, of_true: np.ndarray, settings: MetricSettings) -> int:
@@ -257,67 +331,7 @@ def _merges(found, true, near_true, settings: MetricSettings) -> int:
         followed = 0
         for t in np.unique(nearest[nearest >= 0]):
             own = nearest == t
-            along = np.abs(np.sum(tangents[own] * headings(true[t])[_nearest_vertex(points[own], true[t])], axis=1))
+            along = np.abs(np.sum(tangents[own] * headings(true[t])[nearest_vertex(points[own], true[t])], axis=1))
             followed += int(np.sum(along > np.cos(np.radians(30))) >= settings.merge_shortest_px)
         merges += max(0, followed - 1)
     return merges
-
-
-def _nearest_vertex(points: np.ndarray, curve: np.ndarray) -> np.ndarray:
-    return np.array([np.argmin(((curve - p) ** 2).sum(axis=1)) for p in points], dtype=int)
-
-
-def _crossings(true, found, near_found, settings: MetricSettings) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Crossings and resolved crossings by bins of ANGLE_EDGES_DEG."""
-    bins = len(ANGLE_EDGES_DEG) - 1
-    counts, resolved = [0] * bins, [0] * bins
-    for crossing in find_crossings(true):
-        half = 2 * settings.tolerance_px / max(np.sin(np.radians(crossing.angle_deg)), 0.05)
-        half = min(max(settings.crossing_window_px, half), 60.0)
-        first = _window(true[crossing.first], crossing.at_first_px, half, settings.crossing_shortest_side_px)
-        second = _window(true[crossing.second], crossing.at_second_px, half, settings.crossing_shortest_side_px)
-        if first is None or second is None:
-            continue
-        angle_bin = min(bins - 1, int(np.searchsorted(ANGLE_EDGES_DEG, crossing.angle_deg, side="right")) - 1)
-        counts[angle_bin] += 1
-        followers = [
-            _followers(true[n], window, found, near_found[n], settings.tolerance_px)
-            for n, window in ((crossing.first, first), (crossing.second, second))
-        ]
-        resolved[angle_bin] += any(p != q for p in followers[0] for q in followers[1])
-    return tuple(counts), tuple(resolved)
-
-
-def _window(curve: np.ndarray, at_px: float, half_px: float, shortest_px: float) -> np.ndarray | None:
-    """Vertices of a curve within `half_px` of arc length of a crossing; None if a side is too short."""
-    arc = arc_px(curve)
-    if is_closed(curve):
-        off = (arc - at_px + arc[-1] / 2) % arc[-1] - arc[-1] / 2
-        order = np.argsort(off)
-        return order[np.abs(off[order]) <= half_px]
-    if at_px < shortest_px or arc[-1] - at_px < shortest_px:
-        return None
-    return np.flatnonzero(np.abs(arc - at_px) <= half_px)
-
-
-def _followers(curve, window, found, near_found, tolerance: float) -> list[int]:
-    """Predictions that lie within the tolerance all along the window and run along the curve at its two ends.
-
-    Every twentieth point may be farther off.
-    """
-    out = []
-    tangents = headings(curve)
-    for p, distances in enumerate(near_found):
-        if (distances[window] <= tolerance).mean() < 0.95:
-            continue
-        ends = window[[0, -1]]
-        nearest = _nearest_vertex(curve[ends], found[p])
-        along = np.abs(np.sum(tangents[ends] * headings(found[p])[nearest], axis=1))
-        # One piece of the prediction must span the window: its arc between the two ends is about the window's own.
-        arc = arc_px(found[p])
-        span = abs(arc[nearest[1]] - arc[nearest[0]])
-        if is_closed(found[p]):
-            span = min(span, arc[-1] - span)
-        if (along > np.cos(np.radians(35))).all() and span < 1.5 * length_px(curve[window]) + 6.0:
-            out.append(p)
-    return out

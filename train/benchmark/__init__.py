@@ -1,0 +1,1 @@
+"""The benchmark: fixed sets of micrographs, rivals, oracles, one table for any model."""

@@ -1,0 +1,64 @@
+"""The rows of the benchmark's table: the model, its rivals, and oracles that decode the truth itself.
+
+An oracle gets what a perfect network would draw. It says how much of an error is the decoder's, and for flat maps how much
+no training can mend.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from train import baselines as rivals
+from train.benchmark.index_map import index_map, lines_of_index_map
+from train.evaluate import Decoder
+from train.predict import find_lines
+from train.samples import Sample
+from train.targets import Maps, target_maps
+from train.trace import TraceSettings, trace_lines
+
+MODEL = "model, traced"
+MODEL_CENTRELINE = "the model's centreline, skeleton, linked"
+TRAINED = {
+    "centreline": "U-Net centreline, skeleton, linked",
+    "index_map": "flat index map at quarter resolution, trained",
+}
+RIDGE = "ridge filter, skan branches"
+RIDGE_LINKED = "ridge filter, skan branches linked"
+ORACLE = "oracle: perfect maps, traced"
+ORACLE_CENTRELINE = "oracle: perfect centreline, skeleton, linked"
+ORACLE_INDEX_MAP = "oracle: perfect index map at quarter resolution"
+
+
+def decoders(loaded: Any, baselines: Path | None, settings: TraceSettings | None) -> dict[str, Decoder]:
+    """All rows by name; those of trained rivals where the folder `baselines` holds them."""
+    from train.benchmark.networks import load_rival
+    from train.checkpoint import predict_maps
+
+    targets = loaded.settings.targets
+
+    def perfect(sample: Sample) -> Maps:
+        return target_maps(sample.lines, sample.image.shape, targets)
+
+    rows = {
+        MODEL: Decoder(decode=lambda sample, _: find_lines(loaded, sample.image, settings)),
+        MODEL_CENTRELINE: Decoder(
+            maps=lambda sample: predict_maps(loaded, sample.image), decode=lambda _, maps: rivals.centreline_linked(maps)
+        ),
+    }
+    for kind, name in TRAINED.items():
+        if baselines is not None and (baselines / f"{kind}.safetensors").is_file():
+            rival = load_rival(baselines / f"{kind}.safetensors")
+            rows[name] = Decoder(decode=lambda sample, _, rival=rival: rival.lines(sample.image))
+    return rows | {
+        RIDGE_LINKED: Decoder(decode=lambda sample, _: rivals.ridge_linked(sample.image)),
+        RIDGE: Decoder(decode=lambda sample, _: rivals.ridge_branches(sample.image)),
+        ORACLE: Decoder(maps=perfect, decode=lambda _, maps: trace_lines(maps, settings)),
+        ORACLE_CENTRELINE: Decoder(maps=perfect, decode=lambda _, maps: rivals.centreline_linked(maps)),
+        ORACLE_INDEX_MAP: Decoder(decode=lambda sample, _: _flat(sample)),
+    }
+
+
+def _flat(sample: Sample):
+    shape = sample.image.shape
+    return lines_of_index_map(index_map(sample.truth.curves_px, sample.truth.half_width_px, shape), shape)
