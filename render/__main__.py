@@ -17,6 +17,7 @@ scheduler=tcp://…: on a running dask cluster. A value can be fixed (foil.thick
   python -m render out=A.zarr n=64 workers=2 scene=pileup material=cu 'beam.g_hkl=[1,1,1]'
   python -m render out=N.zarr n=8 scene=network scene.file=rs1417.data scene.burgers_nm=0.286
   python -m render out=S.zarr scene=file scene.file=scene.json 'beam.series=[[2,0,0],[0,2,0]]'
+  python -m render out=B.zarr scene=file scene.file=edited.blend
 """
 PATH_KEYS = ("out", "scene.file", "scheduler")
 

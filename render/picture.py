@@ -74,20 +74,26 @@ def condition_text(scene: Scene) -> str:
     """Material, mode, g, zone axis, s, thickness and voltage in one line."""
     beam, material = scene.beam, scene.crystal.material
     return (
-        f"{MATERIAL_TEXT.get(material, material.capitalize())}  {beam.image.upper()}  g = {_indices(beam.g_hkl)}  B = [{_indices(beam.zone_axis_uvw)}]  "
+        f"{MATERIAL_TEXT.get(material, material.capitalize())}  {beam.image.upper()}  g = {indices_text(beam.g_hkl)}  B = [{indices_text(beam.zone_axis_uvw)}]  "
         f"s = {beam.s_inv_nm:.3g} nm⁻¹  t = {scene.foil.thickness_nm:.0f} nm  {beam.voltage_kV:.0f} kV"
     )
 
 
-def _indices(indices: tuple[int, ...]) -> str:
+def indices_text(indices: tuple[int, ...]) -> str:
+    """Whole indices as they are printed, a bar over what is negative."""
     return "".join(f"{abs(i)}\u0305" if i < 0 else str(i) for i in indices)
+
+
+def scale_bar_nm(width_nm: float) -> float:
+    """The length 1, 2 or 5 times a power of ten that is at most 0.3 of a field's width."""
+    longest_nm = 0.3 * width_nm
+    decade = 10 ** np.floor(np.log10(longest_nm))
+    return float(max(m for m in (1, 2, 5) if m * decade <= longest_nm) * decade)
 
 
 def _scale_bar(axes: Any, scene: Scene) -> None:
     rows, columns = scene.shape
-    longest_nm = 0.3 * columns * scene.pixel_nm
-    decade = 10 ** np.floor(np.log10(longest_nm))
-    bar_nm = max(m for m in (1, 2, 5) if m * decade <= longest_nm) * decade
+    bar_nm = scale_bar_nm(columns * scene.pixel_nm)
     bar_px = bar_nm / scene.pixel_nm
     x0, y0 = 0.05 * columns, 0.95 * rows
     for colour, width in (("black", 4.5), ("white", 2.5)):

@@ -13,13 +13,17 @@ from fractions import Fraction
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from matplotlib.patheffects import withStroke
 
 from physics.errors import require
 from physics.frames import field_nm
+from physics.slip_trace import SLIP_TRACE
 from render.blender import render_plan
-from render.blender.plan import Plan, View, plan_of
+from render.blender.names import burgers_text
+from render.blender.plan import TRACE_COLOUR, Plan, View, plan_of
 from render.cli import positional, run_command
-from render.picture import condition_text
+from render.picture import condition_text, indices_text, scale_bar_nm
 from render.scene import Scene
 
 USAGE = """usage: python -m render.view DATASET INDEX [out=PICTURE.png]
@@ -55,19 +59,6 @@ def picture(
             os.remove(beside)
 
 
-def burgers_text(burgers_uvw: tuple[float, ...]) -> str:
-    """A direction in lattice vectors as crystallographers write it: (0.5, 0.5, 0) is 1/2[110]."""
-    parts = [Fraction(float(u)).limit_denominator(12) for u in burgers_uvw]
-    denominator = int(np.lcm.reduce([part.denominator for part in parts]))
-    whole = [int(part * denominator) for part in parts]
-    common = int(np.gcd.reduce(whole)) or 1
-    factor = Fraction(common, denominator)
-    # A bar over a digit, as for planes; numbers of two digits are kept apart.
-    digits = [f"{abs(n) // common}" + "\u0305" * (n < 0) for n in whole]
-    text = ("" if max(abs(n) // common for n in whole) < 10 else " ").join(digits)
-    return f"[{text}]" if factor == 1 else f"{factor}[{text}]"
-
-
 def _annotated(pixels: np.ndarray, anchors: dict[str, tuple[float, float]], scene: Scene, plan: Plan) -> Figure:
     rows, columns = pixels.shape[:2]
     figure = Figure(figsize=(columns / DPI, rows / DPI), dpi=DPI, facecolor="white")
@@ -77,7 +68,7 @@ def _annotated(pixels: np.ndarray, anchors: dict[str, tuple[float, float]], scen
     width_nm, height_nm = field_nm(scene.shape, scene.pixel_nm)
     where = " (centre)" if scene.foil.wedge_deg else ""
     texts = {
-        "beam": ("  beam", "left"),
+        "beam": (f"  beam, B = [{indices_text(scene.beam.zone_axis_uvw)}] against it", "left"),
         "g": ("g", "center"),
         "thickness": (f"t = {_rounded(scene.foil.thickness_nm)} nm{where}", "right"),
         "width": (f"{_rounded(width_nm)} nm", "center"),
@@ -87,27 +78,47 @@ def _annotated(pixels: np.ndarray, anchors: dict[str, tuple[float, float]], scen
         weight = "bold" if name == "g" else "normal"
         axes.text(*anchors[name], text, color=INK, fontsize=12, ha=side, va="center", weight=weight)
     axes.text(0.02 * columns, 0.985 * rows, condition_text(scene), color=INK, fontsize=11, va="bottom")
-    _legend(axes, plan)
+    if plan.micrograph is not None:
+        _scale_bar(axes, anchors, scale_bar_nm(width_nm))
+    _legend(axes, plan, scene)
     return figure
+
+
+def _scale_bar(axes, anchors: dict[str, tuple[float, float]], bar_nm: float) -> None:
+    """A bar that lies on the micrograph, foreshortened with it."""
+    (x0, y0), (x1, y1) = anchors["bar start"], anchors["bar end"]
+    outline = [withStroke(linewidth=6, foreground="black")]
+    axes.plot([x0, x1], [y0, y1], color="white", lw=3.5, solid_capstyle="butt", path_effects=outline)
+    axes.text((x0 + x1) / 2, (y0 + y1) / 2 - 9, f"{bar_nm:g} nm", color="white", fontsize=11, ha="center", va="bottom",
+              path_effects=[withStroke(linewidth=2.5, foreground="black")])  # fmt: skip
 
 
 def _rounded(length_nm: float) -> str:
     return f"{length_nm:.0f}" if length_nm >= 100 else f"{length_nm:.3g}"
 
 
-def _legend(axes, plan: Plan) -> None:
-    count = Counter(tuple(tube.properties["burgers_uvw"]) for tube in plan.tubes)
-    tubes = {tuple(tube.properties["burgers_uvw"]): tube for tube in plan.tubes}
+def _legend(axes, plan: Plan, scene: Scene) -> None:
+    lines = [tube for tube in plan.tubes if tube.properties["kind"] != SLIP_TRACE]
+    count = Counter(tuple(tube.properties["burgers_uvw"]) for tube in lines)
+    tubes = {tuple(tube.properties["burgers_uvw"]): tube for tube in lines}
     entries = []
-    for burgers, lines in count.most_common(MOST_ENTRIES):
+    for burgers, number in count.most_common(MOST_ENTRIES):
         g_dot_b = round(tubes[burgers].properties["g_dot_b"], 3) + 0.0
-        text = f"{burgers_text(burgers)}   g·b = {Fraction(g_dot_b).limit_denominator(12)}   ×{lines}"
+        product = str(Fraction(g_dot_b).limit_denominator(12)).replace("-", "\u2212")
+        text = f"b = {burgers_text(burgers, scene.crystal)}   g·b = {product}   ×{number}"
         entries.append(Line2D([], [], color=tubes[burgers].display_colour, lw=4, label=text))
     if len(count) > MOST_ENTRIES:
         entries.append(Line2D([], [], lw=0, label=f"and {len(count) - MOST_ENTRIES} more"))
+    traces = len(plan.tubes) - len(lines)
+    if traces:
+        entries.append(Line2D([], [], color=TRACE_COLOUR, lw=4, label=f"slip trace   ×{traces}"))
+    shown = [(sheet.name.rstrip(" 0123456789").partition(" [")[0], sheet.colour, True) for sheet in plan.sheets if sheet.shown]
+    shown += [(solid.kind.replace("_", " "), solid.colour, solid.clear) for solid in plan.solids]
+    for (name, colour, clear), number in Counter(shown).items():
+        face = (*np.clip(np.array(colour) ** (1 / 2.2), 0, 1), 0.5 if clear else 1.0)
+        entries.append(Patch(facecolor=face, edgecolor=INK, lw=0.5, label=f"{name}   ×{number}" if number > 1 else name))
     if entries:
-        axes.legend(handles=entries, loc="upper left", frameon=False, fontsize=11, labelcolor=INK, title="Burgers vector",
-                    title_fontsize=11, alignment="left", borderaxespad=1.0)  # fmt: skip
+        axes.legend(handles=entries, loc="upper left", frameon=False, fontsize=11, labelcolor=INK, borderaxespad=1.0)
 
 
 def _command(argv: list[str]) -> None:
