@@ -1,14 +1,17 @@
 """A picture of a Scene in three dimensions: the foil, its dislocations, and the micrograph they make below it.
 
-`python -m render.view A.zarr 3 out=picture.png` draws image 3 of a dataset. It takes Blender.
+`python -m render.view A.zarr 3 out=picture.png` draws image 3 of a dataset, `out=scene.blend` writes it for Blender.
 """
 
 from __future__ import annotations
 
 import os
+import shutil
+import subprocess
 import sys
 from collections import Counter
 from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -19,17 +22,20 @@ from matplotlib.patheffects import withStroke
 from physics.errors import require
 from physics.frames import field_nm
 from physics.slip_trace import SLIP_TRACE
-from render.blender import render_plan
+from render.blender import render_plan, write_blend
 from render.blender.names import burgers_text
 from render.blender.plan import TRACE_COLOUR, Plan, View, plan_of
+from render.blender.solids import DEPOSITS
 from render.cli import positional, run_command
 from render.picture import condition_text, indices_text, scale_bar_nm
 from render.scene import Scene
 
-USAGE = """usage: python -m render.view DATASET INDEX [out=PICTURE.png]
+USAGE = """usage: python -m render.view DATASET INDEX [out=scene.png|scene.blend] [open=true|false]
 
-Draws the foil, the dislocations coloured by Burgers vector, and the micrograph of one image of a dataset.
-Without out= the picture is DATASET_INDEX.png in the current folder."""
+Draws the foil, what is in it and on it, and the micrograph that it makes: one image of a dataset as a picture
+(out=scene.png), or as a file for Blender (out=scene.blend) in which the specimen can be turned and edited. open=true opens
+that file in Blender. Without either it is opened where there is a screen and a `blender` to be found, and drawn as
+DATASET_INDEX.png in the current folder where not."""
 INK = "#28303a"
 DPI = 100
 MOST_ENTRIES = 9
@@ -68,7 +74,7 @@ def _annotated(pixels: np.ndarray, anchors: dict[str, tuple[float, float]], scen
     width_nm, height_nm = field_nm(scene.shape, scene.pixel_nm)
     where = " (centre)" if scene.foil.wedge_deg else ""
     texts = {
-        "beam": (f"  beam, B = [{indices_text(scene.beam.zone_axis_uvw)}] against it", "left"),
+        "beam": (f"  beam (B = [{indices_text(scene.beam.zone_axis_uvw)}] up)", "left"),
         "g": ("g", "center"),
         "thickness": (f"t = {_rounded(scene.foil.thickness_nm)} nm{where}", "right"),
         "width": (f"{_rounded(width_nm)} nm", "center"),
@@ -113,7 +119,7 @@ def _legend(axes, plan: Plan, scene: Scene) -> None:
     if traces:
         entries.append(Line2D([], [], color=TRACE_COLOUR, lw=4, label=f"slip trace   ×{traces}"))
     shown = [(sheet.name.rstrip(" 0123456789").partition(" [")[0], sheet.colour, True) for sheet in plan.sheets if sheet.shown]
-    shown += [(solid.kind.replace("_", " "), solid.colour, solid.clear) for solid in plan.solids]
+    shown += [(solid.kind.replace("_", " ") + " on a face" * (solid.collection == DEPOSITS), solid.colour, solid.clear) for solid in plan.solids]
     for (name, colour, clear), number in Counter(shown).items():
         face = (*np.clip(np.array(colour) ** (1 / 2.2), 0, 1), 0.5 if clear else 1.0)
         entries.append(Patch(facecolor=face, edgecolor=INK, lw=0.5, label=f"{name}   ×{number}" if number > 1 else name))
@@ -121,17 +127,43 @@ def _legend(axes, plan: Plan, scene: Scene) -> None:
         axes.legend(handles=entries, loc="upper left", frameon=False, fontsize=11, labelcolor=INK, borderaxespad=1.0)
 
 
+def open_in_blender(path: str | os.PathLike[str]) -> None:
+    """Open a .blend file in Blender's own window, with the engine TEM where gdotb is installed for it.
+
+    Raises InputError where no `blender` is on the PATH.
+    """
+    program = shutil.which("blender")
+    require(program is not None, "open", "be false where no `blender` is on the PATH", True, "install Blender, or give out=scene.png")
+    addon = Path(__file__).parent / "blender" / "addon.py"
+    subprocess.Popen([program, os.path.abspath(path), "--python", str(addon)], stdin=subprocess.DEVNULL,
+                     stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)  # fmt: skip
+
+
 def _command(argv: list[str]) -> None:
     from render import open_dataset
 
-    (dataset_path, index_text), pairs = positional(argv, {"out"}, 2, USAGE)
+    (dataset_path, index_text), pairs = positional(argv, {"out", "open"}, 2, USAGE)
+    wanted = pairs.get("open", "").lower()
+    require(wanted in ("", "true", "false"), "open", "be true or false", wanted)
+    suffix = Path(pairs["out"]).suffix if pairs.get("out") else ""
+    require(suffix in ("", ".png", ".blend") and bool(suffix) == bool(pairs.get("out")), "out", "end in .png or .blend", pairs.get("out"))
+    require(wanted != "true" or suffix != ".png", "out", "end in .blend where open=true", pairs.get("out"))
+    screen = bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")) or sys.platform in ("darwin", "win32")
+    opened = wanted == "true" or (not wanted and not suffix and screen and shutil.which("blender") is not None)
+    require(not opened or shutil.which("blender") is not None, "open", "be false where no `blender` is on the PATH", wanted,
+            "install Blender, or give out=scene.png")  # fmt: skip
     dataset = open_dataset(dataset_path)
     index_ok = index_text.lstrip("-").isdecimal() and -len(dataset) <= int(index_text) < len(dataset)
     require(index_ok, "INDEX", f"be a whole number below {len(dataset)}", index_text)
     micrograph = dataset[int(index_text)]
     stem = os.path.basename(os.path.normpath(dataset_path)).removesuffix(".zarr")
-    out = pairs.get("out") or f"{stem}_{int(index_text)}.png"
-    picture(micrograph.scene, out, image=micrograph.image)
+    out = pairs.get("out") or f"{stem}_{int(index_text)}{'.blend' if opened else '.png'}"
+    if Path(out).suffix == ".blend":
+        write_blend(micrograph.scene, micrograph.image, out)
+    else:
+        picture(micrograph.scene, out, image=micrograph.image)
+    if opened:
+        open_in_blender(out)
     print(out)
 
 

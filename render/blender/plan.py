@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 Colour = tuple[float, float, float]
 FACE_GRID = 33
+STRIPS = 129
 TUBE_RADIUS_FIELD = 0.0045  # of the longer side of the field
 MICROGRAPH_DISTANCE_FIELD = 0.72  # below the foil's lowest point: seen from `View`, the foil does not hide it
 OUTCROP_TOLERANCE_NM = 0.1
@@ -230,14 +231,39 @@ def _boundary(scene: Scene, placed: FoilShape) -> tuple[Sheet, ...]:
 
 
 def _plane_inside(normal: np.ndarray, point_nm: np.ndarray, scene: Scene, placed: FoilShape) -> np.ndarray:
-    """The part (K, 3) of the plane through `point_nm` with unit `normal` that lies in the foil and the field."""
-    reach_nm = 2 * sum(field_nm(scene.shape, scene.pixel_nm)) + 2 * scene.foil.thickness_nm
-    first = np.cross(normal, np.eye(3)[np.argmin(np.abs(normal))])
-    first /= np.linalg.norm(first)
-    second = np.cross(normal, first)
+    """The part (K, 3) of the plane through `point_nm` with unit `normal` that lies in the foil and the field.
+
+    A strip across the plane's dip for each place along it; where a foil's relief leaves several, from first to last.
+    """
+    width_nm, height_nm = field_nm(scene.shape, scene.pixel_nm)
+    reach_nm = 2 * (width_nm + height_nm) + 2 * scene.foil.thickness_nm
+    level = np.cross(normal, [0.0, 0.0, 1.0]) if abs(normal[2]) < 1 - 1e-9 else np.array([1.0, 0.0, 0.0])
+    level /= np.linalg.norm(level)
+    dip = np.cross(normal, level)
     centre_nm = normal * (normal @ point_nm)
-    square = [centre_nm + reach_nm * (a * first + b * second) for a, b in ((-1, -1), (1, -1), (1, 1), (-1, 1))]
-    return _clipped_polygon(np.array(square), scene, placed)
+    square = [centre_nm + reach_nm * (a * level + b * dip) for a, b in ((-1, -1), (1, -1), (1, 1), (-1, 1))]
+    rough_nm = _clipped_polygon(np.array(square), scene, placed)
+    if len(rough_nm) < 3:
+        return rough_nm
+    excess = outside_excess(placed, width_nm, height_nm)
+    along, down = (np.linspace(v.min() - 1e-3 * reach_nm, v.max() + 1e-3 * reach_nm, STRIPS) for v in ((rough_nm - centre_nm) @ np.stack([level, dip], axis=-1)).T)
+    points = centre_nm + along[:, None, None] * level + down[None, :, None] * dip
+    out_nm = excess(points.reshape(-1, 3)).reshape(STRIPS, STRIPS)
+    first, last = [], []
+    for row, places in zip(out_nm, points):
+        inside = np.flatnonzero(row <= 0)
+        if len(inside):
+            first.append(_edge(row, places, inside[0], -1))
+            last.append(_edge(row, places, inside[-1], 1))
+    return np.array(first + last[::-1]).reshape(-1, 3)
+
+
+def _edge(out_nm: np.ndarray, places: np.ndarray, k: int, step: int) -> np.ndarray:
+    """Where `out_nm` (K,) is zero between place k inside and its neighbour outside."""
+    if not 0 <= k + step < len(out_nm):
+        return places[k]
+    t = out_nm[k] / (out_nm[k] - out_nm[k + step])
+    return places[k] + t * (places[k + step] - places[k])
 
 
 def _slip_planes(scene: Scene, placed: FoilShape, rotation: np.ndarray) -> tuple[Sheet, ...]:
