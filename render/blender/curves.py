@@ -101,7 +101,8 @@ def _nurbs_points(spline: bpy.types.Spline, tolerance: float) -> np.ndarray:
     while resolution < MOST_PARTS:
         fine = _evaluated(spline, 2 * resolution)
         # Chords shrink fourfold with half the step: what is left after it is a third of what it removed.
-        if _largest_distance(fine, coarse) <= 3 * tolerance:
+        whole = np.concatenate([coarse, coarse[:1]]) if spline.use_cyclic_u else coarse
+        if _largest_distance(fine, whole) <= 3 * tolerance:
             return fine
         coarse, resolution = fine, 2 * resolution
     return coarse
