@@ -188,7 +188,7 @@ def _add_arrows(plan: Plan, collection: bpy.types.Collection) -> dict[str, np.nd
         "beam": 0.8 * beam_start + 0.2 * beam_end,
         "g": g_end + 0.07 * longer * along,
         "thickness": front_left_nm - np.array([0.03 * longer, 0, 0]),
-        "width": np.array([0, -half_y - 0.10 * longer, level]),
+        "width": np.array([0, -half_y - 0.14 * longer, level]),
         "height": np.array([half_x + 0.10 * longer, 0, level]),
     }
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import zlib
+from collections.abc import Iterable
 
 import bpy
 import numpy as np
@@ -28,7 +29,6 @@ engine.register()
 """
 PICTURE = "picture"
 COLLECTIONS = {"dislocation": "dislocations", "fault": "faults", "particle": "particles", "deposit": "deposits"}
-BEYOND_OPACITY = 0.12
 
 
 class _Named(bpy.types.RenderEngine):
@@ -58,8 +58,8 @@ def fill(whole: ScenePlan) -> None:
     for name, value in whole.settings.items():
         scene[name] = value
     _mark_parts(whole)
-    _fade_beyond_the_foil(whole)
-    _add_picture_scene(scene)
+    _clear_beyond_the_foil(whole)
+    _add_picture_scene(scene, whole.settings)
     _show_micrograph(scene, whole)
     bpy.data.texts.new(REGISTER).write(REGISTER_TEXT)
     _frame_viewports()
@@ -94,8 +94,11 @@ def _move(object_: bpy.types.Object, source: str, target: str) -> None:
     bpy.data.collections[target].objects.link(object_)
 
 
-def _fade_beyond_the_foil(whole: ScenePlan) -> None:
-    """Lines are drawn faint where they run on outside the field or the foil, so that the picture shows what is imaged."""
+def _clear_beyond_the_foil(whole: ScenePlan) -> None:
+    """Lines are clear where they run on outside the field or the foil, so that the picture shows what is imaged.
+
+    The viewport's solid shading shows them whole.
+    """
     plan = whole.plan
     half = np.array(field_nm(plan.shape, plan.pixel_nm)) / 2
     low = [*-half, float(plan.exit_nm[..., 2].min())]
@@ -113,7 +116,7 @@ def _fade_beyond_the_foil(whole: ScenePlan) -> None:
                 test = _math(material, operation, split.outputs[axis], limit)
                 inside = test if inside is None else _math(material, "MULTIPLY", inside, test)
         clear, mix = nodes.new("ShaderNodeBsdfTransparent"), nodes.new("ShaderNodeMixShader")
-        links.new(_math(material, "MAXIMUM", inside, BEYOND_OPACITY), mix.inputs["Fac"])
+        links.new(inside, mix.inputs["Fac"])
         links.new(clear.outputs[0], mix.inputs[1])
         links.new(opaque, mix.inputs[2])
         links.new(mix.outputs[0], output.inputs["Surface"])
@@ -131,13 +134,14 @@ def _math(material: bpy.types.Material, operation: str, first: bpy.types.NodeSoc
     return node.outputs[0]
 
 
-def _add_picture_scene(scene: bpy.types.Scene) -> None:
+def _add_picture_scene(scene: bpy.types.Scene, settings: Iterable[str]) -> None:
     """The picture from the side, by Cycles, as a scene of its own that shares all objects."""
     picture = scene.copy()
     picture.name = PICTURE
     picture.use_fake_user = True  # a copy has no user, and would not be saved
-    for name in [key for key in picture.keys() if key != "blender_unit"]:
-        del picture[name]
+    for name in settings:
+        if name != "blender_unit":
+            del picture[name]
 
 
 def _show_micrograph(scene: bpy.types.Scene, whole: ScenePlan) -> None:
