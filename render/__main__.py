@@ -18,6 +18,7 @@ scheduler=tcp://…: on a running dask cluster. A value can be fixed (foil.thick
   python -m render out=N.zarr n=8 scene=network scene.file=rs1417.data scene.burgers_nm=0.286
   python -m render out=P.zarr n=64 scene=stroke2d scene.backgrounds=my_frames
   python -m render out=S.zarr scene=file scene.file=scene.json 'beam.series=[[2,0,0],[0,2,0]]'
+  python -m render out=B.zarr scene=file scene.file=edited.blend
 """
 PATH_KEYS = ("out", "scene.file", "scene.backgrounds", "scheduler")
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from physics.beam import g_image_inv_nm
 from physics.electron import wavelength_nm
+from render.camera import scale_bar_nm
 from render.scene import Scene
 
 MATERIAL_TEXT = {"fe_alpha": "α-Fe", "fe_gamma": "γ-Fe", "cocrfemnni": "CoCrFeMnNi", "gaas": "GaAs", "mgo": "MgO"}
@@ -40,7 +41,7 @@ def condition_text(scene: Scene) -> str:
     count = f"  {len(beam.row or beam.beams_hkl)} beams" if many else ""
     return (
         f"{'drawn strokes on ' if scene.contrast == 'stroke' else ''}{MATERIAL_TEXT.get(material, material.capitalize())}  {beam.image.upper()}  "
-        f"g = {_indices(beam.g_hkl)}{weak}  B = [{_indices(beam.zone_axis_uvw)}]  s = {beam.s_inv_nm:.3g} nm⁻¹  "
+        f"g = {indices_text(beam.g_hkl)}{weak}  B = [{indices_text(beam.zone_axis_uvw)}]  s = {beam.s_inv_nm:.3g} nm⁻¹  "
         f"t = {foil.thickness_nm:.0f} nm{centre}  {beam.voltage_kV:.0f} kV{count}"
     )
 
@@ -50,16 +51,15 @@ def on_files(scene: Scene) -> bool:
     return scene.strokes is not None and any(backdrop.file is not None for backdrop in scene.strokes.backdrops)
 
 
-def _indices(indices: tuple[int, ...]) -> str:
+def indices_text(indices: tuple[int, ...]) -> str:
+    """Whole indices as they are printed, a bar over what is negative."""
     return "".join(f"{abs(i)}\u0305" if i < 0 else str(i) for i in indices)
 
 
 def _scale_bar(axes: Any, scene: Scene, size: float) -> None:
     rows, columns = scene.shape
     unit, pixel = ("px", 1.0) if on_files(scene) else ("nm", scene.pixel_nm)
-    longest = LONGEST_BAR * columns * pixel
-    decade = 10 ** np.floor(np.log10(longest))
-    bar = max(m for m in (1, 2, 5) if m * decade <= longest) * decade
+    bar = scale_bar_nm(LONGEST_BAR * columns * pixel)
     bar_px = bar / pixel
     x0, y0 = 0.05 * columns, 0.95 * rows
     for colour, width in (("black", 0.64 * size), ("white", 0.36 * size)):

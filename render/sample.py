@@ -45,6 +45,7 @@ from render.strokes import Backdrop, Strokes
 from render.surroundings_config import CLEAN, SurroundingsConfig
 
 DETECTOR_STREAM = 1
+BLENDER_FILE = ".blend"
 MOST_CONDITIONS, MOST_CONDITIONS_FIXED_FIELD = 300, 20
 # Grey levels of a file as they stand: electrons enough that none of their noise is added to that of the picture.
 SCANNER = Detector(dose_e_per_px=1e9, gain_counts_per_e=255e-9, offset_counts=0.0, mtf_sigma_px=0.0, readout_noise_counts=0.0)
@@ -245,7 +246,14 @@ def _read_scene(path: str) -> Scene:
 
 @lru_cache(maxsize=4)
 def _scene_as_written(path: str, written_ns: int) -> Scene:
-    """The Scene in a file, read once for each time the file was written."""
+    """The Scene in a file, JSON or Blender's, read once for each time the file was written."""
+    if Path(path).suffix == BLENDER_FILE:
+        from render.blender.read import scene_from_blend  # Blender only where it is asked for
+
+        try:
+            return scene_from_blend(path)
+        except InputError as error:
+            raise InputError(f"scene.file {path}: {error}") from None
     try:
         text = Path(path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:

@@ -21,12 +21,13 @@ from physics.fault import StackingFault
 from physics.foil import Foil
 from physics.frames import column_positions_nm, image_from_pixel, pixel_from_image
 from render.blender import face_heights_nm, line_masks, process, renderer_name, write_blend
+from render.blender.names import burgers_name, burgers_text
 from render.blender.plan import View, clipped, outside_excess, plan_of
 from render.foil import FoilShape, foil_maps
 from render.rasterise import line_mask
 from render.scene import Scene
 from render.scene_rules import plane_normal_image
-from render.view import burgers_text, picture
+from render.view import picture
 
 needs_bpy = pytest.mark.skipif(importlib.util.find_spec("bpy") is None, reason="bpy is not installed")
 AL = Crystal.from_material("al")
@@ -173,6 +174,15 @@ def test_burgers_vectors_are_written_as_crystallographers_do(burgers, text):
     assert burgers_text(burgers) == text
 
 
+@pytest.mark.parametrize(
+    ("burgers", "material", "name"),
+    [((0.5, -0.5, 0), "al", "a/2[1-10]"), ((1, 0, 0), "ta", "a[100]"), ((1, -1, 0), "al", "a[1-10]"), ((1.5, 1.5, 0), "al", "3a/2[110]"),
+     ((1, 0, 0), "mg", "a/3[2-1-10]"), ((1, 0, 1), "mg", "a/3[2-1-13]"), ((0, 0, 1), "mg", "a[0001]")],
+)  # fmt: skip
+def test_names_of_objects_hold_b_in_the_usual_indices(burgers, material, name):
+    assert burgers_name(burgers, Crystal.from_material(material)) == name  # 1/3[2-1-10] = [100] (conventions 11)
+
+
 READ_BLEND = """
 import json, os, sys, bpy
 from bpy_extras.object_utils import world_to_camera_view
@@ -204,13 +214,18 @@ os._exit(0)
 def test_blend_file_holds_the_specimen_by_name(tmp_path):
     scene = specimen()
     path = tmp_path / "één #1 = (1).blend"
-    write_blend(plan_of(scene, np.random.default_rng(1).random(SHAPE)), path)
+    write_blend(scene, np.random.default_rng(1).random(SHAPE), path)
     assert os.listdir(tmp_path) == [path.name]
     done = subprocess.run([sys.executable, "-c", READ_BLEND, str(path)], capture_output=True, text=True, check=True)
     held = json.loads(done.stdout.split("READ", 1)[1])
-    assert [line["name"] for line in held["lines"]] == ["dislocation 000", "dislocation 001", "dislocation 002"]
+    assert [line["name"] for line in held["lines"]] == [
+        "dislocation 000 a/2[110]", "dislocation 001 a/2[101]", "dislocation 002 a/2[0-11]",
+    ]  # fmt: skip
     assert {line["type"] for line in held["lines"]} == {"CURVE"}
-    assert held["lines"][2]["b"] == [0, 0.5, -0.5]  # canonical: first non-zero component positive (conventions 6)
+    for line, dislocation in zip(held["lines"], scene.dislocations):
+        assert line["b"] == list(dislocation.burgers_uvw)  # b belongs to the order of the vertices (conventions 6)
+        whole = dislocation.points_nm[:-1] if dislocation.closed else dislocation.points_nm
+        np.testing.assert_allclose(line["points"], whole, rtol=1e-7)  # single precision
     assert [line["g_dot_b"] for line in held["lines"]] == [1, 1, 0]  # g = 200
     assert held["lines"][1]["kind"] == "loop" and held["lines"][2]["plane"] == [1, 1, 1]
     assert held["camera"] == "ORTHO" and held["material"] == AL.material and held["image"] == [128, 96]
@@ -235,8 +250,8 @@ def test_picture_is_written_with_its_micrograph(tmp_path):
 
 @needs_bpy
 def test_errors_of_the_child_come_back_in_one_line_and_it_lives_on(tmp_path):
-    with pytest.raises(ChildProcessError, match="Blender failed during write_blend") as caught:
-        write_blend(plan_of(specimen()), tmp_path / "nowhere" / "a.blend")
+    with pytest.raises(ChildProcessError, match="Blender failed during write_scene") as caught:
+        write_blend(specimen(), np.zeros(SHAPE), tmp_path / "nowhere" / "a.blend")
     assert "\n" not in str(caught.value)
     assert line_masks([np.array([[0.0, 0.0], [9.0, 9.0]])], [np.ones(2)], (16, 16)).any()
 

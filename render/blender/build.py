@@ -14,9 +14,13 @@ from bpy_extras.object_utils import world_to_camera_view
 from mathutils import Vector
 
 from physics.frames import field_nm
+from physics.slip_trace import SLIP_TRACE
 from render.blender.materials import glass, matte, screen, tinted
 from render.blender.objects import add_curve, add_mesh, add_top_camera, grid_faces
 from render.blender.plan import Plan, Sheet, Tube, View, linear_rgb
+from render.blender.solids import Solid
+from render.camera import scale_bar_nm
+from render.caption import LONGEST_BAR
 
 BEVEL_RESOLUTION = 6
 OUTCROP_RADIUS = 2.0  # in tube radii
@@ -25,24 +29,11 @@ BEAM_CAMERA = "camera down the beam"
 VIEW_CAMERA = "camera of the picture"
 
 
-def write_blend(plan: Plan, path: str) -> None:
-    """Write `plan` to `path` by way of a file beside it, so that nothing half-written is left."""
-    _build(plan, View())
-    _frame_viewports()
-    beside = f"{path}.partial-{os.getpid()}"
-    try:
-        bpy.ops.wm.save_as_mainfile(filepath=beside, copy=True, compress=True)
-        os.replace(beside, path)
-    finally:
-        if os.path.exists(beside):
-            os.remove(beside)
-
-
 def render_plan(plan: Plan, view: View) -> tuple[np.ndarray, dict[str, tuple[float, float]]]:
     """Picture (Y, X, 4) uint8, transparent around the specimen, and the pixel (x, y) of every anchor."""
     from PIL import Image
 
-    anchors = _build(plan, view)
+    anchors = build(plan, view)
     scene = bpy.context.scene
     with tempfile.TemporaryDirectory() as folder:
         scene.render.filepath = os.path.join(folder, "picture.png")
@@ -55,7 +46,7 @@ def render_plan(plan: Plan, view: View) -> tuple[np.ndarray, dict[str, tuple[flo
     return picture, places
 
 
-def _build(plan: Plan, view: View) -> dict[str, np.ndarray]:
+def build(plan: Plan, view: View) -> dict[str, np.ndarray]:
     """Build everything in the open (empty) file; returns named points of the image frame."""
     scene = bpy.context.scene
     scene.name = "micrograph"
@@ -70,6 +61,8 @@ def _build(plan: Plan, view: View) -> dict[str, np.ndarray]:
         _add_line(tube, plan, lines, outcrops)
     for sheet in plan.sheets:
         _add_sheet(sheet, planes)
+    for solid in plan.solids:
+        _add_solid(solid)
     if plan.micrograph is not None:
         _add_micrograph(plan, frame)
     anchors = _add_arrows(plan, frame)
@@ -115,7 +108,8 @@ def _add_line(tube: Tube, plan: Plan, collection: bpy.types.Collection, outcrops
     for name, value in tube.properties.items():
         curve[name] = value
     # One material for each Burgers vector, so that a person can recolour a family at once.
-    name = f"b = {tube.properties['burgers_uvw']}"
+    trace = tube.properties["kind"] == SLIP_TRACE
+    name = "slip trace" if trace else f"b = {tube.properties['burgers_uvw']}"
     material = bpy.data.materials.get(name) or matte(name, linear_rgb(tube.display_colour))
     curve.data.materials.append(material)
     for k, place_nm in enumerate(tube.outcrops_nm):
@@ -136,6 +130,16 @@ def _add_sheet(sheet: Sheet, collection: bpy.types.Collection) -> None:
         polygon[name] = value
     polygon.data.materials.append(tinted(sheet.name, sheet.colour))
     polygon.hide_render = polygon.hide_viewport = not sheet.shown
+
+
+def _add_solid(solid: Solid) -> None:
+    collection = bpy.data.collections.get(solid.collection) or _collection(solid.collection)
+    body = add_mesh(solid.name, solid.vertices_nm, solid.faces, collection)
+    body.location = solid.location_nm
+    for name, value in solid.properties.items():
+        body[name] = value
+    material = bpy.data.materials.get(solid.kind)
+    body.data.materials.append(material or (tinted if solid.clear else matte)(solid.kind, solid.colour))
 
 
 def _add_micrograph(plan: Plan, collection: bpy.types.Collection) -> None:
@@ -176,12 +180,16 @@ def _add_arrows(plan: Plan, collection: bpy.types.Collection) -> dict[str, np.nd
     g_start, g_end = centre - 0.22 * longer * along, centre + 0.22 * longer * along
     _arrow("g", g_start, g_end, (0.05, 0.25, 0.65), longer, collection)
     front_left_nm = (plan.entrance_nm[0, 0] + plan.exit_nm[0, 0]) / 2
+    bar_nm = scale_bar_nm(LONGEST_BAR * 2 * half_x)
+    bar_end = np.array([0.94 * half_x, -0.92 * half_y, level])
     return {
+        "bar start": bar_end - [bar_nm, 0, 0],
+        "bar end": bar_end,
         "beam start": beam_start,
         "beam": 0.8 * beam_start + 0.2 * beam_end,
         "g": g_end + 0.07 * longer * along,
         "thickness": front_left_nm - np.array([0.03 * longer, 0, 0]),
-        "width": np.array([0, -half_y - 0.10 * longer, level]),
+        "width": np.array([0, -half_y - 0.14 * longer, level]),
         "height": np.array([half_x + 0.10 * longer, 0, level]),
     }
 
@@ -252,14 +260,3 @@ def _add_view_camera(view: View, points: np.ndarray) -> None:
     centre = Vector(points.mean(axis=0))
     object_.location = centre + (place - centre) * FRAME_MARGIN
     bpy.context.view_layer.update()
-
-
-def _frame_viewports() -> None:
-    """Let every 3-D viewport of the file open on the view camera, with its materials."""
-    for screen_ in bpy.data.screens:
-        for area in screen_.areas:
-            for space in area.spaces:
-                if space.type == "VIEW_3D":
-                    space.clip_start, space.clip_end = 1.0, 1e6
-                    space.shading.type = "MATERIAL"
-                    space.region_3d.view_perspective = "CAMERA"

@@ -16,6 +16,8 @@ import numpy as np
 from physics.beam import foil_normal_image, image_from_crystal
 from physics.dislocation import Dislocation
 from physics.frames import field_nm
+from physics.slip_trace import SLIP_TRACE
+from render.blender.solids import Solid, solids_of
 from render.foil import FoilShape
 from render.picture import LINE_COLOURS, display_range
 from render.scene_rules import plane_normal_image
@@ -25,12 +27,15 @@ if TYPE_CHECKING:
 
 Colour = tuple[float, float, float]
 FACE_GRID = 33
+STRIPS = 129
 TUBE_RADIUS_FIELD = 0.0045  # of the longer side of the field
-MICROGRAPH_DISTANCE_FIELD = 0.48  # below the foil's lowest point
+MICROGRAPH_DISTANCE_FIELD = 0.72  # below the foil's lowest point: seen from `View`, the foil does not hide it
 OUTCROP_TOLERANCE_NM = 0.1
 FEW_PLANES = 2  # more slip planes than these only hide the lines
 FAULT_COLOUR: Colour = (0.85, 0.45, 0.15)
 PLANE_COLOUR: Colour = (0.35, 0.55, 0.85)
+BOUNDARY_COLOUR: Colour = (0.55, 0.30, 0.60)
+TRACE_COLOUR = "#3b444f"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -75,6 +80,7 @@ class Plan:
     micrograph_z_nm: float
     scene_json: str
     properties: Mapping[str, Any] = field(default_factory=dict)
+    solids: tuple[Solid, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,7 +111,8 @@ def plan_of(scene: Scene, image: np.ndarray | None = None) -> Plan:
         entrance_nm=np.stack([x_nm, y_nm, entrance_nm], axis=-1),
         exit_nm=np.stack([x_nm, y_nm, exit_nm], axis=-1),
         tubes=_tubes(scene, placed),
-        sheets=_faults(scene, placed) + _slip_planes(scene, placed, rotation),
+        sheets=_faults(scene, placed) + _boundary(scene, placed) + _slip_planes(scene, placed, rotation),
+        solids=solids_of(scene, placed, rotation, within_field=True),
         tube_radius_nm=TUBE_RADIUS_FIELD * max(width_nm, height_nm),
         g_image=g_image,
         micrograph=None if image is None else _grey(image),
@@ -156,10 +163,15 @@ def clipped(
 
 
 def burgers_colours(dislocations: tuple[Dislocation, ...]) -> dict[tuple[float, ...], str]:
-    """A colour "#rrggbb" for each Burgers vector up to its sign, the most frequent first."""
-    vectors = [_burgers_key(line) for line in dislocations]
+    """A colour "#rrggbb" for each Burgers vector up to its sign, the most frequent first; slip traces have none."""
+    vectors = [burgers_key(line) for line in dislocations if line.kind != SLIP_TRACE]
     order = sorted(set(vectors), key=lambda b: (-vectors.count(b), b))
     return {b: LINE_COLOURS[i % len(LINE_COLOURS)] for i, b in enumerate(order)}
+
+
+def line_colour(line: Dislocation, colours: Mapping[tuple[float, ...], str]) -> str:
+    """The colour of a line's Burgers vector, or that of all slip traces."""
+    return TRACE_COLOUR if line.kind == SLIP_TRACE else colours[burgers_key(line)]
 
 
 def linear_rgb(colour: str) -> Colour:
@@ -187,7 +199,7 @@ def _tubes(scene: Scene, placed: FoilShape) -> tuple[Tube, ...]:
             }  # fmt: skip
             tubes.append(Tube(name=f"dislocation {i:03d}", pieces=pieces, closed=whole,
                               outcrops_nm=_outcrops(() if whole else pieces, placed),
-                              display_colour=colours[_burgers_key(line)], properties=properties))  # fmt: skip
+                              display_colour=line_colour(line, colours), properties=properties))  # fmt: skip
     return tuple(tubes)
 
 
@@ -208,6 +220,52 @@ def _faults(scene: Scene, placed: FoilShape) -> tuple[Sheet, ...]:
     return tuple(sheets)
 
 
+def _boundary(scene: Scene, placed: FoilShape) -> tuple[Sheet, ...]:
+    boundary = scene.foil.boundary
+    if boundary is None:
+        return ()
+    outline_nm = _plane_inside(boundary.normal / np.linalg.norm(boundary.normal), boundary.point_nm, scene, placed)
+    if len(outline_nm) < 3:
+        return ()
+    return (Sheet(name="grain boundary", outline_nm=outline_nm, colour=BOUNDARY_COLOUR, shown=True, properties={}),)
+
+
+def _plane_inside(normal: np.ndarray, point_nm: np.ndarray, scene: Scene, placed: FoilShape) -> np.ndarray:
+    """The part (K, 3) of the plane through `point_nm` with unit `normal` that lies in the foil and the field.
+
+    A strip across the plane's dip for each place along it; where a foil's relief leaves several, from first to last.
+    """
+    width_nm, height_nm = field_nm(scene.shape, scene.pixel_nm)
+    reach_nm = 2 * (width_nm + height_nm) + 2 * scene.foil.thickness_nm
+    level = np.cross(normal, [0.0, 0.0, 1.0]) if abs(normal[2]) < 1 - 1e-9 else np.array([1.0, 0.0, 0.0])
+    level /= np.linalg.norm(level)
+    dip = np.cross(normal, level)
+    centre_nm = normal * (normal @ point_nm)
+    square = [centre_nm + reach_nm * (a * level + b * dip) for a, b in ((-1, -1), (1, -1), (1, 1), (-1, 1))]
+    rough_nm = _clipped_polygon(np.array(square), scene, placed)
+    if len(rough_nm) < 3:
+        return rough_nm
+    excess = outside_excess(placed, width_nm, height_nm)
+    along, down = (np.linspace(v.min() - 1e-3 * reach_nm, v.max() + 1e-3 * reach_nm, STRIPS) for v in ((rough_nm - centre_nm) @ np.stack([level, dip], axis=-1)).T)
+    points = centre_nm + along[:, None, None] * level + down[None, :, None] * dip
+    out_nm = excess(points.reshape(-1, 3)).reshape(STRIPS, STRIPS)
+    first, last = [], []
+    for row, places in zip(out_nm, points):
+        inside = np.flatnonzero(row <= 0)
+        if len(inside):
+            first.append(_edge(row, places, inside[0], -1))
+            last.append(_edge(row, places, inside[-1], 1))
+    return np.array(first + last[::-1]).reshape(-1, 3)
+
+
+def _edge(out_nm: np.ndarray, places: np.ndarray, k: int, step: int) -> np.ndarray:
+    """Where `out_nm` (K,) is zero between place k inside and its neighbour outside."""
+    if not 0 <= k + step < len(out_nm):
+        return places[k]
+    t = out_nm[k] / (out_nm[k] - out_nm[k + step])
+    return places[k] + t * (places[k + step] - places[k])
+
+
 def _slip_planes(scene: Scene, placed: FoilShape, rotation: np.ndarray) -> tuple[Sheet, ...]:
     """The slip plane of every glissile line, one sheet for all lines that share it."""
     planes: dict[tuple[Any, ...], tuple[np.ndarray, np.ndarray]] = {}
@@ -215,15 +273,9 @@ def _slip_planes(scene: Scene, placed: FoilShape, rotation: np.ndarray) -> tuple
         if line.glissile:
             normal = plane_normal_image(line.plane_hkl, scene.crystal, rotation)
             planes.setdefault((line.plane_hkl, round(float(normal @ line.points_nm[0]))), (normal, line.points_nm[0]))
-    reach_nm = 2 * sum(field_nm(scene.shape, scene.pixel_nm)) + 2 * scene.foil.thickness_nm
     sheets = []
     for (plane_hkl, _), (normal, point_nm) in planes.items():
-        first = np.cross(normal, np.eye(3)[np.argmin(np.abs(normal))])
-        first /= np.linalg.norm(first)
-        second = np.cross(normal, first)
-        centre_nm = normal * (normal @ point_nm)
-        square = [centre_nm + reach_nm * (a * first + b * second) for a, b in ((-1, -1), (1, -1), (1, 1), (-1, 1))]
-        outline_nm = _clipped_polygon(np.array(square), scene, placed)
+        outline_nm = _plane_inside(normal, point_nm, scene, placed)
         if len(outline_nm) >= 3:
             sheets.append(Sheet(name=f"slip plane {list(plane_hkl)}", outline_nm=outline_nm, colour=PLANE_COLOUR,
                                 shown=len(planes) <= FEW_PLANES, properties={"plane_hkl": list(plane_hkl)}))  # fmt: skip
@@ -258,7 +310,7 @@ def _clipped_polygon(outline_nm: np.ndarray, scene: Scene, placed: FoilShape) ->
     return outline_nm
 
 
-def _burgers_key(line: Dislocation) -> tuple[float, ...]:
+def burgers_key(line: Dislocation) -> tuple[float, ...]:
     return tuple(round(float(u), 6) + 0.0 for u in line.canonical().burgers_uvw)
 
 

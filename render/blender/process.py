@@ -31,6 +31,7 @@ from physics.frames import field_nm, image_from_pixel
 if TYPE_CHECKING:
     from render.blender.plan import Plan, View
     from render.foil import FoilShape
+    from render.scene import Scene
 
 TASKS_PER_CHILD = 200
 FACE_ERROR_NM = 0.004  # how far a face mesh may lie off the curved face it stands for
@@ -158,9 +159,11 @@ def line_masks(
     return blender().call("line_masks", tubes, tuple(shape), int(bevel_resolution))
 
 
-def write_blend(plan: Plan, path: str | os.PathLike[str]) -> None:
-    """Write `plan` as a .blend file, replacing one that is there only when it is complete."""
-    blender().call("write_blend", plan, os.path.abspath(path))
+def write_blend(scene: Scene, image: np.ndarray, path: str | os.PathLike[str]) -> None:
+    """Write `scene` with its micrograph `image` (Y, X) as a .blend file, replacing one that is there only when complete."""
+    from render.blender.scene_plan import scene_plan
+
+    blender().call("write_scene", scene_plan(scene, image), os.path.abspath(path))
 
 
 def render_plan(plan: Plan, view: View) -> tuple[np.ndarray, dict[str, tuple[float, float]]]:

@@ -1,4 +1,7 @@
-"""Blender files: one .blend a scene, its lines as curve objects with b, plane, g.b and kind as custom properties."""
+"""Blender files: one .blend a scene, its lines as curve objects with b, plane, g.b and kind as custom properties.
+
+Such a file can be edited in Blender and read back (`render.blender.read`).
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from render.blender import write_blend
-from render.blender.plan import plan_of
 from render.export import image_name
 
 if TYPE_CHECKING:
@@ -16,4 +18,4 @@ if TYPE_CHECKING:
 def export(dataset: Dataset, out: Path) -> None:
     """Write `out`/<index>.blend for every image. Raises InputError where bpy is not installed."""
     for i, micrograph in enumerate(dataset):
-        write_blend(plan_of(micrograph.scene, micrograph.image), Path(out) / f"{image_name(dataset, i)}.blend")
+        write_blend(micrograph.scene, micrograph.image, Path(out) / f"{image_name(dataset, i)}.blend")
