@@ -13,19 +13,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import bpy
 import numpy as np
 
 from physics.crystal import Crystal
-from physics.deposit import Deposit
 from physics.dislocation import Dislocation
 from physics.errors import InputError, require
 from physics.fault import StackingFault
 from physics.junction import open_ends
-from physics.particle import DISCS, Particle
+from render.blender.bodies import SINGLE_PRECISION, SQUARE, STILL_NM, Found, deposit, particle, still_there
 from render.blender.curves import moved, polylines, without_repeats, world_matrix
 from render.blender.properties import flag, numbers, text, whole_numbers
 from render.blender.scene_plan import CONDITION, FOIL_NUMBERS
@@ -35,19 +34,7 @@ from render.foil import foil_heights
 from render.sample import under_condition
 from render.scene import Scene
 
-SINGLE_PRECISION = 2.5e-7  # relative, of a position after a transform
-STILL_NM = 2e-5
 END_REACH_NM = 5.0  # a drawn end this close below a face is drawn out to it
-SQUARE = 1e-5
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Found:
-    """What was read from an object: a noun, the object's name, and whether its geometry is as it was written."""
-
-    noun: Any
-    name: str
-    still: bool = True
 
 
 def scene_of(blender_scene: bpy.types.Scene) -> Scene:
@@ -62,8 +49,8 @@ def scene_of(blender_scene: bpy.types.Scene) -> Scene:
     found = {
         "dislocations": _read(blender_scene, "dislocation", written.dislocations if written else (), _dislocations),
         "faults": _read(blender_scene, "fault", written.faults if written else (), _fault),
-        "particles": _read(blender_scene, "particle", written.particles if written else (), _particle),
-        "deposits": _read(blender_scene, "deposit", written.deposits if written else (), _deposit),
+        "particles": _read(blender_scene, "particle", written.particles if written else (), particle),
+        "deposits": _read(blender_scene, "deposit", written.deposits if written else (), deposit),
     }
     found["dislocations"] = _drawn_out(found["dislocations"], base)
     try:
@@ -142,7 +129,7 @@ def _only(blender_scene: bpy.types.Scene, role: str, words: str) -> bpy.types.Ob
 
 
 def _read(blender_scene: bpy.types.Scene, role: str, written: Sequence[Any],
-          read: Callable[[bpy.types.Object, Any], list[_Found]]) -> list[_Found]:  # fmt: skip
+          read: Callable[[bpy.types.Object, Any], list[Found]]) -> list[Found]:  # fmt: skip
     """Everything of one kind, in the order in which it was written; what was added comes last, by name."""
     collection = bpy.data.collections.get(COLLECTIONS[role])
     inside = set(collection.all_objects) if collection else set()
@@ -168,12 +155,7 @@ def _rendered(object_: bpy.types.Object) -> bool:
     return not object_.hide_render and not (collections and all(c.hide_render for c in collections))
 
 
-def _still(points_nm: np.ndarray, written_nm: np.ndarray | None) -> bool:
-    same = written_nm is not None and points_nm.shape == written_nm.shape
-    return same and bool(np.allclose(points_nm, written_nm, rtol=SINGLE_PRECISION, atol=STILL_NM))
-
-
-def _dislocations(object_: bpy.types.Object, written: Dislocation | None) -> list[_Found]:
+def _dislocations(object_: bpy.types.Object, written: Dislocation | None) -> list[Found]:
     fields = {
         "burgers_uvw": numbers(object_, "burgers_uvw", 3, "three numbers in lattice vectors, 1/2[110] is 0.5, 0.5, 0"),
         "plane_hkl": tuple(whole_numbers(object_, "plane_hkl", 3)) if "plane_hkl" in object_ else (0, 0, 0),
@@ -182,84 +164,29 @@ def _dislocations(object_: bpy.types.Object, written: Dislocation | None) -> lis
     }
     found = []
     for points_nm in polylines(object_):
-        still = written is not None and _still(points_nm, written.points_nm)
+        still = written is not None and still_there(points_nm, written.points_nm)
         points_nm = written.points_nm if still else without_repeats(points_nm)
         if "segment_planes_hkl" in object_:
             planes = np.array(whole_numbers(object_, "segment_planes_hkl", None))
             require(planes.size == 3 * (len(points_nm) - 1), "segment_planes_hkl", f"hold three indices for each of {len(points_nm) - 1} segments",
                     planes.size, "delete it and give plane_hkl")  # fmt: skip
             fields["segment_planes_hkl"] = planes.reshape(-1, 3)
-        found.append(_Found(noun=Dislocation(points_nm=points_nm, **fields), name=object_.name, still=still))
+        found.append(Found(noun=Dislocation(points_nm=points_nm, **fields), name=object_.name, still=still))
     return found
 
 
-def _fault(object_: bpy.types.Object, written: StackingFault | None) -> list[_Found]:
+def _fault(object_: bpy.types.Object, written: StackingFault | None) -> list[Found]:
     one_face = object_.type == "MESH" and len(object_.data.polygons) == 1
     require(one_face, f'object "{object_.name}"', "be a mesh with one face", object_.type.lower())
     corners = [object_.data.vertices[v].co for v in object_.data.polygons[0].vertices]
     outline_nm = moved(np.array(corners, dtype=np.float64), world_matrix(object_))
-    still = written is not None and _still(outline_nm, written.outline_nm)
+    still = written is not None and still_there(outline_nm, written.outline_nm)
     fault = StackingFault(plane_hkl=tuple(whole_numbers(object_, "plane_hkl", 3)), shift_uvw=numbers(object_, "shift_uvw", 3),
                           outline_nm=written.outline_nm if still else outline_nm)  # fmt: skip
-    return [_Found(noun=fault, name=object_.name, still=still)]
+    return [Found(noun=fault, name=object_.name, still=still)]
 
 
-def _particle(object_: bpy.types.Object, written: Particle | None) -> list[_Found]:
-    matrix = world_matrix(object_)
-    scale, rotation = _scale_and_rotation(object_, matrix)
-    kind = text(object_, "kind", "")
-    turned = kind in DISCS and not np.allclose(rotation, np.eye(3), atol=SQUARE)
-    require(not turned, f'object "{object_.name}"', "not be turned", "a turned disc", "its plane is the custom property plane_hkl")
-    require(np.ptp(scale) < SQUARE * scale.max(), f'object "{object_.name}"', "be scaled alike in x, y and z", _rounded(scale))
-    grown = 1.0 if abs(scale[0] - 1) < SQUARE else float(scale.mean())
-    still = written is not None and _still(matrix[:3, 3], written.centre_nm)
-    particle = Particle(
-        kind=kind, centre_nm=written.centre_nm if still else matrix[:3, 3],
-        radius_nm=grown * numbers(object_, "radius_nm", 1)[0],
-        plane_hkl=tuple(whole_numbers(object_, "plane_hkl", 3)) if "plane_hkl" in object_ else (0, 0, 0),
-        thickness_nm=grown * _number(object_, "thickness_nm", 0.0), misfit=_number(object_, "misfit", 0.0),
-        xi_ratio=_number(object_, "xi_ratio", 1.0),
-    )  # fmt: skip
-    return [_Found(noun=particle, name=object_.name, still=still)]
-
-
-def _deposit(object_: bpy.types.Object, written: Deposit | None) -> list[_Found]:
-    matrix = world_matrix(object_)
-    scale, rotation = _scale_and_rotation(object_, matrix)
-    upright = np.allclose(rotation[2], [0, 0, 1], atol=SQUARE) and abs(scale[0] - scale[1]) < SQUARE * scale.max()
-    require(upright, f'object "{object_.name}"', "be turned about z and scaled alike in x and y alone", _rounded(scale),
-            "what lies on a face follows the face; aspect is a custom property")  # fmt: skip
-    wider, higher = (1.0 if abs(s - 1) < SQUARE else float(s) for s in (scale[0], scale[2]))
-    turn_deg = float(np.rad2deg(np.arctan2(rotation[1, 0], rotation[0, 0])))
-    still = written is not None and _still(matrix[:2, 3], np.array(written.centre_nm))
-    deposit = Deposit(
-        kind=text(object_, "kind", "particle"), centre_nm=written.centre_nm if still else tuple(matrix[:2, 3]),
-        radius_nm=wider * numbers(object_, "radius_nm", 1)[0], thickness_nm=higher * numbers(object_, "thickness_nm", 1)[0],
-        mean_free_path_nm=_number(object_, "mean_free_path_nm", 80.0), aspect=_number(object_, "aspect", 1.0),
-        turn_deg=_number(object_, "turn_deg", 0.0) + (turn_deg if abs(turn_deg) > 1e-3 else 0.0),
-        lobes=tuple(numbers(object_, "lobes", None)) if "lobes" in object_ else (),
-        profile=_number(object_, "profile", 0.5), side=int(whole_numbers(object_, "side", 1)[0]) if "side" in object_ else 1,
-    )  # fmt: skip
-    return [_Found(noun=deposit, name=object_.name, still=still)]
-
-
-def _number(object_: bpy.types.Object, name: str, default: float) -> float:
-    return numbers(object_, name, 1)[0] if name in object_ else default
-
-
-def _rounded(scale: np.ndarray) -> list[float]:
-    return [round(float(s), 4) for s in scale]
-
-
-def _scale_and_rotation(object_: bpy.types.Object, matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    scale = np.linalg.norm(matrix[:3, :3], axis=0)
-    require(bool(scale.min() > 0) and np.linalg.det(matrix[:3, :3]) > 0, f'object "{object_.name}"', "have a positive scale", _rounded(scale))
-    rotation = matrix[:3, :3] / scale
-    require(np.allclose(rotation.T @ rotation, np.eye(3), atol=SQUARE), f'object "{object_.name}"', "not be sheared", "a sheared one")
-    return scale, rotation
-
-
-def _drawn_out(found: list[_Found], base: Scene) -> list[_Found]:
+def _drawn_out(found: list[Found], base: Scene) -> list[Found]:
     """Lengthen edited lines, along their last segment, to the face that an end misses by less than END_REACH_NM."""
     lines = [one.noun for one in found]
     ends = [(i, end) for i, end in open_ends(lines) if not found[i].still]
