@@ -61,11 +61,15 @@ class Film:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Specimen:
-    """The space that sources are placed in: crystal and foil in the image frame, and the field."""
+    """The space that sources are placed in: crystal and foil in the image frame, and the field.
+
+    `faces` bound the first grain, `outer_faces` the foil: they differ where a boundary runs under a face.
+    """
 
     crystal: Crystal
     image_from_crystal: np.ndarray
     faces: Faces
+    outer_faces: Faces
     thickness_nm: float
     shape: tuple[int, int]
     pixel_nm: float
@@ -79,7 +83,7 @@ class Specimen:
     ) -> Specimen:  # fmt: skip
         placed = FoilShape(foil=foil, normal_image=foil_normal_image(crystal, beam, foil))
         return cls(crystal=crystal, image_from_crystal=image_from_crystal(crystal, beam), faces=_faces(placed),
-                   thickness_nm=foil.thickness_nm, shape=shape, pixel_nm=pixel_nm, g_hkl=beam.g_hkl, film=film)  # fmt: skip
+                   outer_faces=lambda x, y: (placed.face_z_nm(x, y, 1), placed.face_z_nm(x, y, -1)), thickness_nm=foil.thickness_nm, shape=shape, pixel_nm=pixel_nm, g_hkl=beam.g_hkl, film=film)  # fmt: skip
 
     @property
     def half_field_nm(self) -> np.ndarray:
@@ -245,7 +249,16 @@ def _held_lines(
     entrance_nm, exit_nm = specimen.faces(ends_nm[:, 0], ends_nm[:, 1])
     depth_nm = np.minimum(entrance_nm - ends_nm[:, 2], ends_nm[:, 2] - exit_nm)
     inside = (depth_nm > 1e-3) & (np.abs(ends_nm[:, :2]) < specimen.half_field_nm).all(axis=1)
-    return ([], 0) if inside.any() else (group, count)
+    points_nm = np.concatenate([*(line.points_nm[[0, -1]] for line in lines), *(trace.points_nm for trace in traces)] or [ends_nm])
+    return ([], 0) if inside.any() or not _under_free_faces(points_nm, specimen) else (group, count)
+
+
+def _under_free_faces(points_nm: np.ndarray, specimen: Specimen) -> bool:
+    """Whether all points (K, 3) are nearest to faces of the foil, which a film covers, and none to a boundary."""
+    x_nm, y_nm, z_nm = points_nm.T
+    faces, outer = np.array(specimen.faces(x_nm, y_nm)), np.array(specimen.outer_faces(x_nm, y_nm))
+    nearer = np.abs(faces - z_nm).argmin(axis=0)
+    return bool((np.abs(faces - outer)[nearer, np.arange(len(z_nm))] < 1e-3).all())
 
 
 def _bow_outs(source: BowOuts, specimen: Specimen, system: SlipSystem, centre_nm: np.ndarray, rng: np.random.Generator) -> list[Dislocation]:

@@ -11,6 +11,9 @@ from physics.frames import pixel_from_image
 from physics.slip_step import swept_areas
 from physics.slip_trace import SLIP_TRACE, held_traces, under_film
 from physics.sources import GlidePlane, LineShape, pile_up
+from render.config import compose
+from render.sample import sample
+from render.sample_config import BULK_KEYS
 from render.scene import Scene
 from render.scene_rules import plane_normal_image
 from render.simulate import simulate
@@ -174,3 +177,19 @@ def test_arms_of_a_half_loop_are_dislocations(image):
     micrograph = simulate(scene(lines, beam=beam))
     assert len(micrograph.lines) == 1 and not [d for d in micrograph.distractors if d.kind == SLIP_TRACE]
     assert micrograph.lines[0].mask((220, 220)).sum() > 100
+
+
+def test_a_film_covers_the_faces_of_the_foil_and_no_boundary():
+    # Scenes that once held traces along the boundary, which there bounds the first grain from above.
+    config = compose("render", ["out=x", "scene=pileup", "shape=[256,256]", "surroundings.boundary_share=1"], ())
+    drawn = [sample({k: v for k, v in config.items() if k not in BULK_KEYS}, 3, i) for i in range(12)]
+    found = 0
+    for held_scene in drawn:
+        shape = Specimen.of(held_scene).foil_shape
+        for trace in held_scene.dislocations:
+            if trace.kind == SLIP_TRACE:
+                found += 1
+                x, y, z = trace.points_nm.T
+                depth = np.minimum(shape.face_z_nm(x, y, 1) - z, z - shape.face_z_nm(x, y, -1))
+                assert depth.max() < 10
+    assert found > 0
