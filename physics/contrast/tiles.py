@@ -60,12 +60,12 @@ def tile_intensities(
 ):  # fmt: skip
     """Fill `intensity` (P, 2) with BF and DF of the tiles [begin, end) of `columns` (P, 5: x, y, entrance, exit, s).
 
-    Averaged over `offsets` (Q,) of s with `weights` (Q,). With `many`, a `BeamTable` and the rows and node values of
-    the further directions, `intensity` (P, N) is that of all its beams, averaged over the points of the table.
+    Averaged over `offsets` (Q,) of s with `weights` (Q,). With `many`, a `BeamTable` and the rows, node values and
+    vectors of the further directions, `intensity` (P, N) is that of all its beams, averaged over the points of the table.
 
     Columns first[i] to first[i + 1], in Morton order, are tile i. `layers` (B, 2) are its first and last layer
     (end excluded); layer k lies between top_nm - k layer_nm and top_nm - (k + 1) layer_nm. `spheres` (I, ROW) are
-    precipitates and voids (`strain.inclusions`) for the diffraction vector `g`.
+    precipitates and voids (`strain.inclusions`); `g` is the diffraction vector, or the first direction.
     """
     for i in range(begin, end):
         _tile(
@@ -99,12 +99,7 @@ def _tile(
         pack(rows[near[i, k]], box[0], box[1], box[2], packed[k])
     cut = _cut_layers(own, layers[i, 1] - layers[i, 0] + 2, top, layer_nm, own_fault_z)
     inclusions.mark_layers(near_spheres[:close], top, layer_nm, SMOOTH_LAYERS * layer_nm, cut)
-    root_values = values[i]
-    if len(far_spheres) > 0:
-        root_values, nodes, root = root_values.copy(), np.empty((3, NODE_COUNT), np.float32), box.copy()
-        root[:3] = 0.0
-        node_positions(root, nodes)
-        inclusions.add_to_nodes(far_spheres, g, nodes, root_values)
+    root_values = _with_spheres(values[i], far_spheres, g, box)
     beta, entries, panels, heights, crossed = _tile_field(
         packed, len(rows) + len(far_spheres), own, cut, top, layer_nm, box, root_values, strength, tolerance, own_fault_z,
         near_spheres[:close],
@@ -113,8 +108,7 @@ def _tile(
     fractions, missing_nm = np.empty(0, np.float32), np.zeros(len(own))
     phases = fault_phase
     if len(near_spheres) > 0:
-        inclusions.add_to_layers(near_spheres, g, own, top, layer_nm, beta)
-        inclusions.add_to_panels(near_spheres, g, own, entries, panels[:, 0], heights, GAUSS_OFFSET, panels[:, 1:])
+        _add_spheres(near_spheres, g, own, top, layer_nm, beta, entries, panels, heights)
         fractions, missing_nm = inclusions.panel_fractions(near_spheres[:close], own, entries, panels[:, 0], heights)
         phases = np.zeros(len(own_fault_z))
         phases[:sheets] = fault_phase
@@ -128,7 +122,7 @@ def _tile(
             )
             intensity[begin:end] += weights[q] * part
     else:
-        table, other_rows, other_values = many
+        table, other_rows, other_values, other_g = many
         directions = 1 + len(other_rows)
         betas = np.empty((directions, *beta.shape), np.float32)
         fields = np.empty((directions, len(panels), 2), np.float32)
@@ -137,10 +131,12 @@ def _tile(
         for r in range(1, directions):
             for k in range(near_count[i]):
                 pack(other_rows[r - 1, near[i, k]], box[0], box[1], box[2], packed[k])
+            root_values = _with_spheres(other_values[r - 1, i], far_spheres, other_g[r - 1], box)
             beta, _, panels, _, _ = _tile_field(
-                packed, len(rows), own, cut, top, layer_nm, box, other_values[r - 1, i], strength, tolerance, own_fault_z,
+                packed, len(rows) + len(far_spheres), own, cut, top, layer_nm, box, root_values, strength, tolerance, own_fault_z,
                 near_spheres[:close],
             )
+            _add_spheres(near_spheres, other_g[r - 1], own, top, layer_nm, beta, entries, panels, heights)
             add_plate_field(plates[r], own, box, top, layer_nm, beta, entries, panels, heights)
             betas[r], fields[r] = beta, panels[:, 1:]
         whole = _whole_layers(own, cut, entries, top, layer_nm)
@@ -148,8 +144,28 @@ def _tile(
         intensity[begin:end] = 0.0
         for q in range(len(table[-1])):
             integrate_beams(
-                betas, whole, entries, order, panels[:, 0].copy(), fields, crossed, own, layer_nm, table, q, intensity[begin:end]
-            )
+                betas, whole, entries, order, panels[:, 0].copy(), fields, crossed, fractions, missing_nm, own, layer_nm, table, q,
+                intensity[begin:end],
+            )  # fmt: skip
+
+
+@numba.njit(cache=True, error_model="numpy")
+def _with_spheres(values, spheres, g, box):
+    """Node values of a tile's box with the strain of its far spheres."""
+    if len(spheres) == 0:
+        return values
+    total, nodes, centred = values.copy(), np.empty((3, NODE_COUNT), np.float32), box.copy()
+    centred[:3] = 0.0
+    node_positions(centred, nodes)
+    inclusions.add_to_nodes(spheres, g, nodes, total)
+    return total
+
+
+@numba.njit(cache=True, error_model="numpy")
+def _add_spheres(spheres, g, columns, top, layer_nm, beta, entries, panels, heights):
+    """Add the strain of a tile's near spheres to the field of its layers and panels."""
+    inclusions.add_to_layers(spheres, g, columns, top, layer_nm, beta)
+    inclusions.add_to_panels(spheres, g, columns, entries, panels[:, 0], heights, GAUSS_OFFSET, panels[:, 1:])
 
 
 @numba.njit(cache=True, error_model="numpy")
@@ -231,17 +247,18 @@ def _tile_field(packed, all_rows, columns, cut, top, layer_nm, tile_box, root_va
         width_xy, width_z = 2 * max(box[3], box[4]), 2 * box[5]
         split_columns, split_layers = c1 - c0 > LEAF_COLUMNS, k1 - k0 > LEAF_LAYERS
         if split_columns and split_layers:
-            split_columns, split_layers = width_z < 1.4 * width_xy, width_xy < 1.4 * width_z
+            split_columns = width_z <= width_xy
+            split_layers = not split_columns
         work = near_count[level] * (c1 - c0) * (k1 - k0)
         if work > leaf_work and level + 1 < DEEPEST and (split_columns or split_layers):
-            parts_c, parts_k = 4 if split_columns else 1, 2 if split_layers else 1
-            for a in range(parts_c):
-                for b in range(parts_k):
-                    item = stack[height]
-                    item[0] = level + 1
-                    item[1], item[2] = c0 + (c1 - c0) * a // parts_c, c0 + (c1 - c0) * (a + 1) // parts_c
-                    item[3], item[4] = k0 + (k1 - k0) * b // parts_k, k0 + (k1 - k0) * (b + 1) // parts_k
-                    height += 1
+            for half in range(2):
+                item = stack[height]
+                item[0], item[1], item[2], item[3], item[4] = level + 1, c0, c1, k0, k1
+                if split_columns:
+                    item[1], item[2] = c0 + (c1 - c0) * half // 2, c0 + (c1 - c0) * (half + 1) // 2
+                else:
+                    item[3], item[4] = k0 + (k1 - k0) * half // 2, k0 + (k1 - k0) * (half + 1) // 2
+                height += 1
             continue
 
         if all_rows > 0:
