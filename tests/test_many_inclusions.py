@@ -56,11 +56,11 @@ def test_particles_under_000_and_g_are_the_two_beam_case(reference, allowed):
 def test_tiles_agree_with_direct_double_summation(options):
     beams = beams_of(**options)
     exact = values(beams, reference=True, slice_nm=1 / 8)
-    error = values(beams) - exact
-    # 1e-3 rms and 1e-2 at most are what an image is allowed; its brightest column is the unit of each beam.
-    scale = exact.max(axis=1, keepdims=True)
-    assert np.sqrt(np.mean((error / scale) ** 2)) < 1e-3 and np.abs(error / scale).max() < 1e-2
-    assert np.abs(values(beams, particles=()) - exact).max() > 0.05
+    scale = exact.max(axis=1, keepdims=True)  # the brightest column of each beam
+    error = (values(beams) - exact) / scale
+    # A tenth of the 1e-3 rms and 1e-2 at most that an image is allowed.
+    assert np.sqrt(np.mean(error**2, axis=1)).max() < 1e-4 and np.abs(error).max() < 1e-3
+    assert (np.abs(values(beams, particles=()) - exact) / scale).max(axis=1).min() > 0.05
 
 
 def test_void_is_a_piece_in_which_the_beams_do_not_couple():
@@ -77,7 +77,7 @@ def test_void_is_a_piece_in_which_the_beams_do_not_couple():
 
 def test_precipitate_agrees_with_an_integration_of_its_closed_form():
     """Ashby & Brown (1963): u = epsilon R^3 r / r^3 outside, epsilon r inside; equations of `beams` by an ODE solver."""
-    beams, x, y = beams_of(row=(-1, 0, 1, 2, 3)), 9.0, 1.0
+    beams, x, y = beams_of(row=(-1, 0, 1, 2, 3)), 7.0, 1.0
     coupling, s = beams.coupling_inv_nm, beams.s_inv_nm
     offset = np.array([x, y]) - SPHERE.centre_nm[:2]
     half = math.sqrt(SPHERE.radius_nm**2 - offset @ offset)
@@ -102,7 +102,7 @@ def test_precipitate_agrees_with_an_integration_of_its_closed_form():
         assert np.abs(found - np.abs(phi) ** 2).max() < allowed * (np.abs(phi) ** 2).max()
 
 
-@pytest.mark.parametrize("most_powers", [2, 3])
+@pytest.mark.parametrize("most_powers", [1, 2])
 def test_too_few_powers_shorten_the_table_and_cost_no_accuracy(most_powers, monkeypatch):
     beams = beams_of(row=(-1, 0, 1, 2, 3))
     full = many_beam.beam_table(beams, 1.0, (0.0, 0.0), 0.05, np.empty((0, 5)), np.zeros((1, 5)), np.ones(1))
@@ -120,7 +120,7 @@ def test_too_few_powers_shorten_the_table_and_cost_no_accuracy(most_powers, monk
         exact = back @ expm(1j * math.pi * (matrix + 2 * beta * np.diag(n))) @ back
         tabulated = np.eye(5) + np.einsum("gkh,k->gh", table, share ** np.arange(table.shape[1]))
         assert np.abs(tabulated - exact).max() < 1.1 * (many_beam.TABLE_TOLERANCE + many_beam.TABLE_TOLERANCE_NEAR)
-    assert np.abs(values(beams, ()) - usual).max() < 2e-5  # both of float32
+    assert np.abs(values(beams, ()) - usual).max() < 100 * many_beam.TABLE_TOLERANCE  # of 100 layers
 
 
 def test_long_steps_through_strong_crystals_are_taken_in_parts(monkeypatch):
@@ -133,7 +133,6 @@ def test_long_steps_through_strong_crystals_are_taken_in_parts(monkeypatch):
     found = column_values(
         LINE, np.zeros(3), TwoBeam(xi_g_nm=50), x, 60.0, 20.0, -20.0, 0.0, beams=beams, every_beam=True, slice_nm=4.0, **ELASTIC
     )
-    assert np.abs(found.sum(axis=0) - found.sum(axis=0).mean()).max() < 0.05
     exact = column_values(
         LINE, np.zeros(3), TwoBeam(xi_g_nm=50), x, 60.0, 20.0, -20.0, 0.0, beams=beams, every_beam=True, slice_nm=0.5, reference=True,
         **ELASTIC,
