@@ -110,6 +110,7 @@ def draw(found: tuple[Curve, ...]) -> None:
 
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
+    from matplotlib.ticker import NullFormatter
 
     figure, axes = plt.subplots(1, len(found), figsize=(10.5, 3.4), sharey=True, constrained_layout=True)
     for ax, curve in zip(axes, found):
@@ -118,6 +119,9 @@ def draw(found: tuple[Curve, ...]) -> None:
         ax.loglog(numbers, times[-1] * numbers / numbers[-1], "--", color="0.6", lw=1, label="linear")
         ax.set_xlabel(curve.name)
         ax.set_title(f"{curve.fixed}\nexponent {curve.exponent:.2f}, last step {curve.last_exponent:.2f}", fontsize=9)
+        ax.set_xticks(numbers, [f"{n:,.0f}" for n in numbers] if curve.name != "pixels" else [f"{n**0.5:.0f}²" for n in numbers])
+        ax.tick_params(axis="x", which="major", labelsize=8)
+        ax.xaxis.set_minor_formatter(NullFormatter())
         ax.grid(True, which="both", lw=0.3, alpha=0.5)
     axes[0].set_ylabel("processor time in s")
     axes[0].set_ylim(min(min(c.cpu_s) for c in found) / 1.6, max(max(c.cpu_s) for c in found) * 1.6)

@@ -49,7 +49,7 @@ FIELD_TOLERANCE = 5e-4
 # stronger fields take five times as long.
 FIELD_MARGIN = 1.25
 # The law by which a box's error falls was measured on isotropic fields; sharper ones err more at the same distance.
-ANISOTROPIC_SHARE = 0.5
+ANISOTROPIC_SHARE = 0.3
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
