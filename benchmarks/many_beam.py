@@ -61,8 +61,8 @@ def _recorded(image) -> list[tuple]:
     recorded: list[tuple] = []
     compiled, one_tile, last_step = columns.tile_intensities, tiles._tile, tiles.integrate_beams
 
-    def note(betas, whole, entries, order, lengths, fields, crossed, own, layer_nm, table, q, intensity):
-        recorded.append((betas, whole, entries, order, lengths, fields, crossed, own, layer_nm, table, q, np.zeros_like(intensity)))
+    def note(*arguments):
+        recorded.append((*arguments[:-1], np.zeros_like(arguments[-1])))
 
     try:
         tiles._tile, tiles.integrate_beams, columns.tile_intensities = one_tile.py_func, note, compiled.py_func

@@ -14,8 +14,10 @@ import gpu
 import images
 import labels
 import many_beam
+import network
 import numba
 import numpy as np
+import scaling
 import surfaces
 import training
 
@@ -23,7 +25,7 @@ HERE = Path(__file__).resolve().parent
 
 
 def main() -> int:
-    scripts = (field, images, anisotropic, many_beam, surfaces, gpu, labels, training)
+    scripts = (field, images, anisotropic, many_beam, surfaces, network, gpu, labels, training, scaling)
     rows = [row for script in scripts for row in script.rows()]
     width = max(len(row.case) for row in rows)
     print(f"{'case':<{width}}  {'wall s':>8}  {'CPU s':>8}  {'allowed':>8}  error")

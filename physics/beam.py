@@ -38,7 +38,9 @@ class BeamCondition:
     `xi_0_prime_over_xi_g`, `xi_g_prime_over_xi_g`: absorption lengths in units of the extinction distance
     (10: the usual convention, Hirsch et al. 1977; inf switches absorption off; JSON writes null for inf).
     `absorption` "convention" takes those two ratios, "tds" computes both lengths from the Debye-Waller factor instead
-    (`physics.absorption`). `xi_g_nm` overrides the computed extinction distance.
+    (`physics.absorption`). `xi_g_nm` overrides the computed extinction distance. `debye_waller` makes it, and all elastic
+    couplings of many beams, those of vibrating atoms, V_g exp(-B s^2) with s = sin(theta)/lambda and B of the material
+    (at its temperature there); without it they are those of atoms at rest, as extinction distances are tabulated.
 
     Many beams instead of two: `row` lists multiples of g, such as (-1, 0, 1, 2, 3), or `beams_hkl` any reflections;
     both hold 000. The dark-field image is formed by `dark_field_of`: a multiple of g or indices hkl, None: g.
@@ -61,6 +63,7 @@ class BeamCondition:
     xi_g_prime_over_xi_g: float = CONVENTIONAL_RATIO
     xi_g_nm: float | None = None
     absorption: str = "convention"
+    debye_waller: bool = False
     row: tuple[int, ...] | None = None
     beams_hkl: tuple[tuple[int, int, int], ...] | None = None
     dark_field_of: int | tuple[int, int, int] | None = None
@@ -98,6 +101,9 @@ class BeamCondition:
         usual = self.xi_0_prime_over_xi_g == self.xi_g_prime_over_xi_g == CONVENTIONAL_RATIO
         require(self.absorption == "convention" or usual, "beam.absorption",
                 'be "convention" where xi_0_prime_over_xi_g or xi_g_prime_over_xi_g is given', repr(self.absorption))  # fmt: skip
+        require(isinstance(self.debye_waller, bool), "beam.debye_waller", "be true or false", repr(self.debye_waller))
+        require(not self.debye_waller or self.xi_g_nm is None, "beam.debye_waller", "be false where beam.xi_g_nm is given", True,
+                "the extinction distance given holds all that it is to hold")  # fmt: skip
         for name, most in (("convergence_mrad", 50), ("energy_spread_eV", 100)):
             frozen_array([getattr(self, name)], (1,), f"beam.{name}")
             object.__setattr__(self, name, float(getattr(self, name)))
@@ -209,10 +215,13 @@ def foil_normal_image(crystal: Crystal, beam: BeamCondition, foil: Foil) -> np.n
 
 
 def xi_g_nm(crystal: Crystal, beam: BeamCondition) -> float:
-    """Extinction distance of `beam.g_hkl`: the override where one is given, otherwise computed."""
+    """Extinction distance of `beam.g_hkl`: the override where one is given, otherwise computed.
+
+    Raises InputError for `beam.debye_waller` in a material without B.
+    """
     if beam.xi_g_nm is not None:
         return float(beam.xi_g_nm)
-    return extinction_distance_nm(crystal, beam.g_hkl, beam.voltage_kV)
+    return extinction_distance_nm(crystal, beam.g_hkl, beam.voltage_kV, debye_waller=beam.debye_waller)
 
 
 def beam_absorption_nm(crystal: Crystal, beam: BeamCondition) -> tuple[float, float]:

@@ -75,7 +75,7 @@ class Dislocation:
     @property
     def closed(self) -> bool:
         """Whether the last vertex repeats the first."""
-        return len(self.points_nm) > 2 and bool(np.array_equal(self.points_nm[0], self.points_nm[-1]))
+        return len(self.points_nm) > 2 and self.points_nm[0].tolist() == self.points_nm[-1].tolist()
 
     @property
     def length_nm(self) -> float:

@@ -22,10 +22,12 @@ def open_ends(dislocations: Sequence[Dislocation]) -> list[tuple[int, int]]:
     ends = [(i, end) for i, line in enumerate(dislocations) if not line.closed for end in (0, -1)]
     if not ends:
         return []
-    positions_nm = np.array([dislocations[i].points_nm[end] for i, end in ends])
+    pairs = cKDTree(np.array([dislocations[i].points_nm[end] for i, end in ends])).query_pairs(NODE_TOLERANCE_NM)
+    if not pairs:
+        return ends
     leaving_burgers = np.array([dislocations[i].burgers_uvw * (1 if end == 0 else -1) for i, end in ends])
     node = np.arange(len(ends))
-    for first, second in cKDTree(positions_nm).query_pairs(NODE_TOLERANCE_NM):
+    for first, second in pairs:
         node[node == node[second]] = node[first]
     open_: list[tuple[int, int]] = []
     for k, end in enumerate(ends):

@@ -39,12 +39,16 @@ def electron_scattering_factor_nm(element: str, g_inv_nm: float) -> float:
 def structure_factor(crystal: Crystal, g_hkl: ArrayLike, *, debye_waller: bool = False) -> complex:
     """F_g = sum f_e exp(2 pi i g.r) over the conventional cell, for electrons at rest, in nm.
 
-    `debye_waller` multiplies each element by exp(-B s^2), B from the material. Raises InputError for g = 000.
+    `debye_waller` multiplies each element by exp(-B s^2), B from the material. Raises InputError for g = 000, and for
+    `debye_waller` of a crystal without B of each element.
     """
     g_hkl = np.asarray(g_hkl, dtype=np.float64)
     require(bool(g_hkl.any()), "g_hkl", "not be [0, 0, 0]", g_hkl.tolist())
     g_inv_nm = float(np.linalg.norm(crystal.reciprocal_vector_inv_nm(g_hkl)))
     b_nm2 = dict(crystal.debye_waller_nm2) if debye_waller else {}
+    elements = {element for site in crystal.basis_compositions for element, _ in site}
+    require(not debye_waller or elements <= set(b_nm2), "crystal.debye_waller_nm2", "hold B of every element for debye_waller = true",
+            b_nm2)  # fmt: skip
     amplitudes = [
         sum(
             share * electron_scattering_factor_nm(element, g_inv_nm) * math.exp(-b_nm2.get(element, 0.0) * g_inv_nm**2 / 4)

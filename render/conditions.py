@@ -46,7 +46,7 @@ def draw_beam(config: BeamConfig, crystal: Crystal, rng: np.random.Generator) ->
         "image_rotation_deg": config.image_rotation_deg.draw(rng), "xi_g_nm": config.xi_g_nm.draw(rng),
         **_draw_absorption(config, rng),
     }  # fmt: skip
-    for name in ("row", "beams_hkl", "dark_field_of", "convergence_mrad", "energy_spread_eV", "aperture_mrad"):
+    for name in ("row", "beams_hkl", "dark_field_of", "convergence_mrad", "energy_spread_eV", "aperture_mrad", "debye_waller"):
         options[name] = getattr(config, name).draw(rng)
     if options["image"] != "df":
         options["dark_field_of"] = None

@@ -37,10 +37,11 @@ def relative_profiles(
     `fast` takes the compiled two-beam profiles of an isotropic crystal; else every column goes through
     `column_values`, as the image does.
     """
-    # Many lines share few Burgers vectors.
-    perfect = {b: scene.crystal.is_lattice_vector(b) for b in {tuple(line.burgers_uvw) for line in lines}}
-    partial = np.array([not perfect[tuple(line.burgers_uvw)] for line in lines], dtype=bool)[line_of]
-    partial &= bool(scene.faults)
+    partial = np.zeros(len(line_of), dtype=bool)
+    if scene.faults:
+        # Many lines share few Burgers vectors.
+        perfect = {b: scene.crystal.is_lattice_vector(b) for b in {tuple(line.burgers_uvw) for line in lines}}
+        partial = np.array([not perfect[tuple(line.burgers_uvw)] for line in lines], dtype=bool)[line_of]
     route = _compiled if fast else _by_columns
     with_line, without = route(lines, curves, line_of, reach_nm, scene, specimen, partial)
     perfect = without

@@ -133,7 +133,7 @@ def contrast_reach_nm(scene: Scene, specimen: Specimen) -> float:
 
 def _sense(line: Dislocation) -> int:
     """1 if the line is written as labels are, the first non-zero component of b positive; else -1."""
-    return 1 if next(u for u in line.burgers_uvw.tolist() if u != 0) > 0 else -1
+    return 1 if line.burgers_uvw.tolist() > [0.0, 0.0, 0.0] else -1
 
 
 def _ends_at_nodes(dislocations: Sequence[Dislocation], pieces: Sequence[np.ndarray], owner: np.ndarray) -> np.ndarray:
@@ -144,5 +144,5 @@ def _ends_at_nodes(dislocations: Sequence[Dislocation], pieces: Sequence[np.ndar
         line = dislocations[number]
         for i, end in enumerate((0, -1)[:: _sense(line)]):
             if (number, end) not in is_open and not line.closed:
-                row[i] = np.array_equal(piece[(0, -1)[i]], line.points_nm[end])
+                row[i] = piece[(0, -1)[i]].tolist() == line.points_nm[end].tolist()
     return at_node

@@ -29,7 +29,7 @@ MODELLED: dict[type, frozenset[str]] = {
     }),
     BeamCondition: frozenset({
         "g_hkl", "zone_axis_uvw", "voltage_kV", "s_inv_nm", "image", "image_rotation_deg", "xi_0_prime_over_xi_g",
-        "xi_g_prime_over_xi_g", "xi_g_nm", "absorption",
+        "xi_g_prime_over_xi_g", "xi_g_nm", "absorption", "debye_waller",
     }),
 }  # fmt: skip
 # What a field says that is switched off.

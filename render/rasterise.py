@@ -5,6 +5,7 @@ Axes: K vertices, (Y, X) image rows and columns.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numba
@@ -61,24 +62,56 @@ def _fill(points_px: np.ndarray, half_width_px: np.ndarray, mask: np.ndarray) ->
     width = np.zeros_like(nearest_sq)
     for k in range(len(points_px) - 1):
         ax, ay = points_px[k]
-        dx = points_px[k + 1, 0] - ax
-        dy = points_px[k + 1, 1] - ay
-        length_sq = dx * dx + dy * dy
-        wa = half_width_px[k]
-        dw = half_width_px[k + 1] - wa
+        bx, by = points_px[k + 1]
+        wa, wb = half_width_px[k], half_width_px[k + 1]
         # Only pixels within the widest half-width of this segment can lie in the mask on its account.
-        for y in range(max(y0, int(np.floor(min(ay, ay + dy) - reach))), min(y1, int(np.ceil(max(ay, ay + dy) + reach))) + 1):
-            for x in range(max(x0, int(np.floor(min(ax, ax + dx) - reach))), min(x1, int(np.ceil(max(ax, ax + dx) + reach))) + 1):
-                t = 0.0
-                if length_sq > 0:
-                    t = min(1.0, max(0.0, ((x - ax) * dx + (y - ay) * dy) / length_sq))
-                ex = x - ax - t * dx
-                ey = y - ay - t * dy
-                distance_sq = ex * ex + ey * ey
-                if distance_sq < nearest_sq[y - y0, x - x0]:
-                    nearest_sq[y - y0, x - x0] = distance_sq
-                    width[y - y0, x - x0] = wa + t * dw
+        for y in range(max(y0, int(np.floor(min(ay, by) - reach))), min(y1, int(np.ceil(max(ay, by) + reach))) + 1):
+            low, high = _capsule_span(ax, ay, bx, by, reach, y)
+            first, last = max(x0, int(np.floor(low))), min(x1, int(np.ceil(high)))
+            if first <= last:
+                row = slice(first - x0, last + 1 - x0)
+                _nearer(first - ax, y - ay, bx - ax, by - ay, wa, wb - wa, nearest_sq[y - y0, row], width[y - y0, row])
     for y in range(nearest_sq.shape[0]):
+        distances, widths, inside = nearest_sq[y], width[y], mask[y0 + y, x0 : x1 + 1]
         for x in range(nearest_sq.shape[1]):
-            if nearest_sq[y, x] <= width[y, x] * width[y, x]:
-                mask[y0 + y, x0 + x] = True
+            inside[x] = inside[x] or distances[x] <= widths[x] * widths[x]
+
+
+@numba.njit(cache=True, error_model="numpy")
+def _capsule_span(ax, ay, bx, by, reach, y):
+    """Least and largest x on the row `y` within `reach` of the segment a-b; (inf, -inf) where there is none."""
+    low, high = np.inf, -np.inf
+    for cx, cy in ((ax, ay), (bx, by)):
+        room = reach * reach - (y - cy) * (y - cy)
+        if room >= 0:
+            low, high = min(low, cx - math.sqrt(room)), max(high, cx + math.sqrt(room))
+    dx, dy = bx - ax, by - ay
+    length = math.sqrt(dx * dx + dy * dy)
+    if dy != 0:
+        # The two sides of the strip between the discs.
+        for side in (-reach / length, reach / length):
+            t = (y - ay - side * dx) / dy
+            if 0 <= t <= 1:
+                x = ax - side * dy + t * dx
+                low, high = min(low, x), max(high, x)
+    return low, high
+
+
+@numba.njit(cache=True, error_model="numpy")
+def _nearer(px, py, dx, dy, wa, dw, nearest_sq, width):
+    """Where the segment is nearer than `nearest_sq` on a row from (px, py), relative to its start: distance and width.
+
+    Without branches, so that it compiles to vector instructions.
+    """
+    length_sq = dx * dx + dy * dy
+    over = 1 / length_sq if length_sq > 0 else 0.0
+    for i in range(nearest_sq.size):
+        x = px + i
+        t = (x * dx + py * dy) * over
+        t = t if t > 0.0 else 0.0
+        t = t if t < 1.0 else 1.0
+        ex, ey = x - t * dx, py - t * dy
+        distance_sq = ex * ex + ey * ey
+        nearer = distance_sq < nearest_sq[i]
+        nearest_sq[i] = distance_sq if nearer else nearest_sq[i]
+        width[i] = wa + t * dw if nearer else width[i]

@@ -290,6 +290,7 @@ class BeamConfig:
 
     Of the two absorption ratios, drawn independently, that of g is raised to that of 0 where it falls below;
     `absorption` "tds" computes both lengths from the material's Debye-Waller factor and uses neither ratio.
+    `debye_waller` true multiplies the elastic couplings by exp(-B s^2) too.
     """
 
     voltage_kV: Draw = _draw({"weighted": [[200, 3], [300, 2], [120, 1]]})
@@ -303,6 +304,7 @@ class BeamConfig:
     xi_0_prime_over_xi_g: Draw = _draw({"log_uniform": [7, 25]})
     xi_g_prime_over_xi_g: Draw = _draw({"log_uniform": [10, 30]})
     absorption: Draw = _draw("convention")
+    debye_waller: Draw = _draw(False)
     xi_g_nm: Draw = _draw(None)
     row: Draw = _draw(None)
     beams_hkl: Draw = _draw(None)
@@ -332,6 +334,8 @@ class BeamConfig:
             require(value in ("bf", "df"), "beam.image", 'be "bf" or "df"', value)
         for value in self.absorption.values():
             require(value in ABSORPTIONS, "beam.absorption", 'be "convention" or "tds"', value)
+        for value in self.debye_waller.values():
+            require(isinstance(value, bool), "beam.debye_waller", "be true or false", value)
         known = ("g_hkl", "zone_axis_uvw", "s_inv_nm", "n", "image", "image_rotation_deg", "row", "dark_field_of")
         for i, entry in enumerate(self.series):
             if isinstance(entry, Mapping):

@@ -1,5 +1,8 @@
 """The two-beam orientation: axes, sense of rotation, sign of s (conventions, rows 1 to 5, 11, 12)."""
 
+import math
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -15,6 +18,7 @@ from physics.beam import (
     image_from_crystal,
     xi_g_nm,
 )
+from physics.contrast.beams import beam_set
 from physics.crystal import Crystal
 from physics.electron import wavelength_nm
 from physics.errors import InputError
@@ -210,3 +214,24 @@ def _wide_crystal(a_nm: float) -> Crystal:
         material="wide", structure="fcc", lattice_nm=a_nm * np.eye(3), basis_positions=[[0, 0, 0]],
         basis_compositions=al.basis_compositions[:1], stiffness_GPa=al.stiffness_GPa,
     )  # fmt: skip
+
+
+def test_debye_waller_damps_elastic_couplings_and_is_off_unless_asked_for():
+    cold, warm = (beam_of(debye_waller=asked) for asked in (False, True))
+    crystal = Crystal.from_material("al")
+    b_nm2 = dict(crystal.debye_waller_nm2)["Al"]
+    s_sq = (np.linalg.norm(crystal.reciprocal_vector_inv_nm((2, 0, 0))) / 2) ** 2
+    assert beam_of() == cold
+    assert xi_g_nm(crystal, warm) == pytest.approx(xi_g_nm(crystal, cold) * math.exp(b_nm2 * s_sq), rel=1e-12)
+    row = (0, 1, 2)
+    still, moving = (beam_set(crystal, beam_of(debye_waller=asked, row=row)) for asked in (False, True))
+    ratio = moving.coupling_inv_nm[0, 1:] / still.coupling_inv_nm[0, 1:]
+    assert ratio == pytest.approx(np.exp(-b_nm2 * s_sq * np.array([1, 4])), rel=1e-12)
+
+
+def test_debye_waller_is_refused_without_b_or_beside_a_given_extinction_distance():
+    with pytest.raises(InputError, match="beam.debye_waller must be false where beam.xi_g_nm is given"):
+        beam_of(debye_waller=True, xi_g_nm=50)
+    bare = replace(Crystal.from_material("al"), debye_waller_nm2=())
+    with pytest.raises(InputError, match="hold B of every element"):
+        xi_g_nm(bare, beam_of(debye_waller=True))

@@ -158,7 +158,7 @@ def beam_indices(beam: BeamCondition) -> np.ndarray | None:
     return hkl
 
 
-def beam_set(crystal: Crystal, beam: BeamCondition, *, debye_waller: bool = False) -> BeamSet | None:
+def beam_set(crystal: Crystal, beam: BeamCondition) -> BeamSet | None:
     """The beams of a condition in its orientation, None for a two-beam condition.
 
     Excitation errors are exact from the wave vector K = (0, 0, -1/lambda). Absorption follows `beam.absorption`: one
@@ -173,7 +173,7 @@ def beam_set(crystal: Crystal, beam: BeamCondition, *, debye_waller: bool = Fals
     g_image = crystal.reciprocal_vector_inv_nm(hkl) @ image_from_crystal(crystal, beam).T
 
     def elastic(g: tuple[int, ...]) -> complex:
-        return coupling_inv_nm(crystal, g, beam.voltage_kV, debye_waller=debye_waller)
+        return coupling_inv_nm(crystal, g, beam.voltage_kV, debye_waller=beam.debye_waller)
 
     coupling = _of_differences(hkl, elastic)
     if beam.absorption == "tds":

@@ -57,14 +57,7 @@ def _column(rows, column, beam, slice_nm, fault_z, fault_phase, spheres, g, plat
         return 1.0, 0.0
     z, h, crossed, near = column_panels(rows, column, slice_nm, fault_z, spheres)
     beta = column_field(rows, near, column, z, h, nodes, weights, plate)
-    for k in range(len(spheres)):
-        dx, dy = x - spheres[k, 0], y - spheres[k, 1]
-        g_xy, radius_sq = g[0] * dx + g[1] * dy, spheres[k, inclusions.RADIUS] ** 2
-        for i in range(len(beta)):
-            dz = z[i // 2] + (1 - 2 * (i % 2)) * GAUSS_OFFSET * h[i // 2] - spheres[k, inclusions.CENTRE_Z]
-            beta[i] += inclusions.strain_at(
-                spheres[k, inclusions.STRAIN], radius_sq, g_xy, g[2], dz, dx * dx + dy * dy + dz * dz
-            )
+    add_spheres(spheres, g, x, y, z, h, beta)
     q = complex(beam[0], beam[1])
     phi_0, phi_g = 1.0 + 0j, 0j
     for i in range(len(z)):
@@ -114,6 +107,19 @@ def column_field(rows, near, column, z, h, nodes, weights, plate):
             beta[i] += _barycentric((sample_z[i] - middle) / half, nodes, weights, far_at_nodes)
     add_plate_points(plate, column, sample_z, beta)
     return beta
+
+
+@numba.njit(cache=True, error_model="numpy")
+def add_spheres(spheres, g, x, y, z, h, beta):
+    """Add the strain of spheres to d(g.u)/dd at the two Gauss points of every panel of a column."""
+    for k in range(len(spheres)):
+        dx, dy = x - spheres[k, 0], y - spheres[k, 1]
+        g_xy, radius_sq = g[0] * dx + g[1] * dy, spheres[k, inclusions.RADIUS] ** 2
+        for i in range(len(beta)):
+            dz = z[i // 2] + (1 - 2 * (i % 2)) * GAUSS_OFFSET * h[i // 2] - spheres[k, inclusions.CENTRE_Z]
+            beta[i] += inclusions.strain_at(
+                spheres[k, inclusions.STRAIN], radius_sq, g_xy, g[2], dz, dx * dx + dy * dy + dz * dz
+            )
 
 
 @numba.njit(cache=True, error_model="numpy")

@@ -27,7 +27,9 @@ from physics.contrast.beams import BeamSet
 # of the zone that is passed in panels, which a column meets in a few.
 TABLE_TOLERANCE = 3e-7
 TABLE_TOLERANCE_NEAR = 2e-5
+# A range that needs more powers is made shorter by this factor until these are enough.
 MOST_POWERS = 10
+SHORTER = 0.8
 # pi h beta (n_g - n_h) at the ends of the table.
 WIDEST_TURN = 1.5
 
@@ -76,23 +78,25 @@ def beam_table(
     fault_phase_rad: np.ndarray, offsets_inv_nm: np.ndarray, weights: np.ndarray,
 ) -> BeamTable:  # fmt: skip
     """Tables for layers of `layer_nm`, for a row in which s of one multiple deviates within a range (low, high) and
-    d(g.u)/dd stays below `field_inv_nm`; shorter where the phase between beams would turn by more than WIDEST_TURN.
+    d(g.u)/dd stays below `field_inv_nm`; shorter where the phase between beams would turn by more than WIDEST_TURN, or
+    where MOST_POWERS do not hold the tolerances.
 
-    Columns outside the range are passed by series. `fault_phase_rad` (F, N);
+    Columns outside the range are passed by series, which is as exact and some five times slower. `fault_phase_rad` (F, N);
     `offsets_inv_nm` (Q, N) and `weights` (Q,) are the points of the spread.
     """
     directions, coefficients = beams.directions
     generator = np.empty((len(weights), 2, len(beams), len(beams)), dtype=np.float32)
     middle, deviation = sum(deviation_inv_nm) / 2, abs(deviation_inv_nm[1] - deviation_inv_nm[0]) / 2
     half = min(deviation + field_inv_nm, WIDEST_TURN / (math.pi * layer_nm * float(np.ptp(coefficients[:, 0]))))
-    layers = []
+    matrices = []
     for q, offsets in enumerate(offsets_inv_nm):
         m = beams.matrix_inv_nm(0.0, offsets)
         diagonal = m.diagonal().real
         m = m - (diagonal.min() + diagonal.max()) / 2 * np.eye(len(beams))
         generator[q] = m.real, m.imag
         if beams.is_row:
-            layers.append(_powers_of_inner_factor(m, coefficients[:, 0], layer_nm, middle, half, min(deviation / half, 0.9)))
+            matrices.append(m)
+    layers, half = _layers(matrices, coefficients[:, 0], layer_nm, middle, half, deviation)
     count = max((len(powers) for powers in layers), default=0)
     packed = np.zeros((len(weights), 2, len(beams), count * len(beams)), dtype=np.float32)
     for q, powers in enumerate(layers):
@@ -107,10 +111,22 @@ def beam_table(
     )  # fmt: skip
 
 
+def _layers(
+    matrices: list[np.ndarray], n: np.ndarray, layer_nm: float, middle: float, half: float, deviation: float
+) -> tuple[list[np.ndarray], float]:
+    """`_powers_of_inner_factor` of all matrices over the widest half range up to `half` that all of them allow."""
+    while True:
+        layers = [_powers_of_inner_factor(m, n, layer_nm, middle, half, min(deviation / half, 0.9)) for m in matrices]
+        held = [powers for powers in layers if powers is not None]
+        if len(held) == len(layers):
+            return held, half
+        half *= SHORTER  # ends: of a range of no width the first power is exact
+
+
 def _powers_of_inner_factor(
     m: np.ndarray, n: np.ndarray, layer_nm: float, middle: float, half: float, usual: float
-) -> np.ndarray:
-    """Coefficients (K, N, N) of u^k in the inner factor less 1, as few as hold the tolerances.
+) -> np.ndarray | None:
+    """Coefficients (K, N, N) of u^k in the inner factor less 1, as few as hold the tolerances; None if MOST_POWERS do not.
 
     |u| <= `usual` is where no line is near. Weighted least squares, closest there.
     """
@@ -122,10 +138,10 @@ def _powers_of_inner_factor(
         powers_of_u = np.vander(u, count, increasing=True)
         powers = np.linalg.lstsq(powers_of_u / allowed[:, None], exact / allowed[:, None], rcond=None)[0]
         if (np.abs(powers_of_u @ powers - exact).max(axis=1) < allowed).all():
-            break
-    powers = powers.reshape(count, *m.shape)
-    powers[0] -= np.eye(len(m))
-    return powers
+            powers = powers.reshape(count, *m.shape)
+            powers[0] -= np.eye(len(m))
+            return powers
+    return None
 
 
 def _inner_factor(m: np.ndarray, n: np.ndarray, layer_nm: float, beta: np.ndarray) -> np.ndarray:

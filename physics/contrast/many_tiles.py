@@ -19,8 +19,10 @@ from physics.contrast.slicing import GAUSS_OFFSET
 
 # Columns that are passed through a layer together, few enough for the fastest memory.
 BLOCK = 128
-# The series of an exponential ends where the next term falls below this.
+# The series of an exponential ends where the next term falls below this. A step whose matrix has a larger norm than
+# LARGEST_NORM is taken in parts, lest large terms of opposite sign cost float32 its digits.
 SERIES_TOLERANCE = 3e-8
+LARGEST_NORM = 4.0
 
 _ROW_1, _ROW_2, _ROW_3 = np.uint64(BLOCK), np.uint64(2 * BLOCK), np.uint64(3 * BLOCK)
 _ZERO, _ONE, _TWO, _HALF = np.float32(0), np.float32(1), np.float32(2), np.float32(1 / 2)
@@ -29,12 +31,15 @@ _C1, _C2, _C3, _C4, _C5 = np.float32(-1 / 2), np.float32(1 / 24), np.float32(-1 
 
 
 @numba.njit(cache=True, error_model="numpy", nogil=True)
-def integrate_beams(betas, whole, entries, order, lengths, fields, crossed, columns, layer_nm, table, point, intensity):
+def integrate_beams(
+    betas, whole, entries, order, lengths, fields, crossed, fractions, missing_nm, columns, layer_nm, table, point, intensity
+):  # fmt: skip
     """Add the intensities (C, N) of one point of the spread to `intensity`.
 
     `betas` (R, K, C) are the field in the middles of the layers, `whole` (K, C) is 1 where a layer is passed as
     a whole, else 0; entries (E, 4), in the `order` of their layers, with panels of `lengths` (N_p,) and `fields`
-    (R, N_p, 2) as in `tiles`.
+    (R, N_p, 2) as in `tiles`. `fractions` (N_p,) are the crystal fractions of the panels (`strain.inclusions`), none where
+    all are 1; `missing_nm` (C,) is the crystal that the columns miss by them.
     """
     coefficients, steps, generator, layer, limits, turn_of_s, fault, absorption, weights = table
     directions, depth, count = betas.shape
@@ -57,7 +62,7 @@ def integrate_beams(betas, whole, entries, order, lengths, fields, crossed, colu
     mean, eps, step = np.zeros((directions, BLOCK), np.float32), np.zeros((directions, BLOCK), np.float32), np.zeros(BLOCK, np.float32)
     u, mask = np.empty(BLOCK, np.float32), np.empty(BLOCK, np.float32)
     low, high = np.float32(limits[0] - limits[1]), np.float32(limits[0] + limits[1])
-    members = np.empty(max(count, BLOCK), np.int64)
+    members, all_crystal = np.empty(max(count, BLOCK), np.int64), np.empty(0, np.float32)
     norm_0 = _norm(generator[point])
     entry = 0
     for k in range(1, depth - 1):
@@ -84,8 +89,9 @@ def integrate_beams(betas, whole, entries, order, lengths, fields, crossed, colu
                         for g in range(beams):
                             a_re[g * BLOCK + i], a_im[g * BLOCK + i] = re[g, first + c], im[g, first + c]
                     _pass_series(
-                        a_re, a_im, b_re, b_im, d_re, d_im, diagonal, mean, eps, step, strong, coefficients, generator[point], norm_0
-                    )
+                        a_re, a_im, b_re, b_im, d_re, d_im, diagonal, mean, eps, step, strong, coefficients, generator[point],
+                        norm_0, all_crystal,
+                    )  # fmt: skip
                     for i in range(strong):
                         for g in range(beams):
                             re[g, first + members[i]], im[g, first + members[i]] = a_re[g * BLOCK + i], a_im[g * BLOCK + i]
@@ -99,8 +105,9 @@ def integrate_beams(betas, whole, entries, order, lengths, fields, crossed, colu
                         eps[r, c] = step[c] * np.float32(1 / 12) * (below - above)
                 _copy_in(re, im, first, last - first, a_re, a_im)
                 _pass_series(
-                    a_re, a_im, b_re, b_im, d_re, d_im, diagonal, mean, eps, step, last - first, coefficients, generator[point], norm_0
-                )
+                    a_re, a_im, b_re, b_im, d_re, d_im, diagonal, mean, eps, step, last - first, coefficients, generator[point],
+                    norm_0, all_crystal,
+                )  # fmt: skip
                 _copy_out(re, im, first, last - first, a_re, a_im)
         end = entry
         while end < len(order) and entries[order[end], 0] == k:
@@ -110,12 +117,12 @@ def integrate_beams(betas, whole, entries, order, lengths, fields, crossed, colu
         for first in range(entry, end, BLOCK):
             last = min(end, first + BLOCK)
             _pass_entries(
-                entries, members[first - entry : last - entry], lengths, fields, crossed, fault, turn, re, im, coefficients,
-                generator[point], norm_0, a_re, a_im, b_re, b_im, d_re, d_im, diagonal, mean, eps, step,
+                entries, members[first - entry : last - entry], lengths, fields, crossed, fractions, fault, turn, re, im,
+                coefficients, generator[point], norm_0, a_re, a_im, b_re, b_im, d_re, d_im, diagonal, mean, eps, step,
             )  # fmt: skip
         entry = end
     for c in range(count):
-        thickness = max(columns[c, 2] - columns[c, 3], 0.0)
+        thickness = max(columns[c, 2] - columns[c, 3], 0.0) - missing_nm[c]
         share = weights[point] * math.exp(-2 * math.pi * thickness * absorption)
         for g in range(beams):
             p, q = float(re[g, c]), float(im[g, c])
@@ -316,10 +323,22 @@ def _add_times(out, factor, values):
         out[c] += factor * values[c]
 
 
+@numba.njit(cache=True, error_model="numpy", fastmath={"contract"})
+def _add_rest(out, value, fraction):
+    for c in range(out.size):
+        out[c] += (_ONE - fraction[c]) * value
+
+
 @numba.njit(cache=True, error_model="numpy")
-def _pass_series(a_re, a_im, b_re, b_im, d_re, d_im, diagonal, mean, eps, step, count, coefficients, generator, norm_0):
-    """Multiply `count` columns of the rows a by E exp(i step (M + 2 mean n)) E*, E = exp(i eps n)."""
+def _pass_series(
+    a_re, a_im, b_re, b_im, d_re, d_im, diagonal, mean, eps, step, count, coefficients, generator, norm_0, fraction
+):  # fmt: skip
+    """Multiply `count` columns of the rows a by E exp(i step (M + 2 mean n)) E*, E = exp(i eps n).
+
+    The couplings, all of M but its diagonal, are multiplied by `fraction` (BLOCK,) where it is not empty.
+    """
     beams, directions = coefficients.shape
+    partly = fraction.size > 0
     phase = np.empty(BLOCK, np.float32)[:count]
     for sign in (-1, 1):
         for g in range(beams):
@@ -330,26 +349,36 @@ def _pass_series(a_re, a_im, b_re, b_im, d_re, d_im, diagonal, mean, eps, step, 
             if coefficients[g].any():
                 _turn_beam(a_re[at:to], a_im[at:to], phase)
             if sign < 0:
-                b_re[at:to] = a_re[at:to]
-                b_im[at:to] = a_im[at:to]
                 diagonal[at:to] = _ZERO
                 for r in range(directions):
                     _add_times(diagonal[at:to], _TWO * coefficients[g, r], mean[r])
+                if partly:
+                    _add_rest(diagonal[at:to], generator[0, g, g], fraction)
         if sign < 0:
             most = _largest_norm(mean, step, coefficients, norm_0, count)
-            term, left = 1, most
-            while term <= 60:
-                _product(generator, b_re, b_im, d_re, d_im, count)
+            if partly:
+                most *= max(1.0, fraction[:count].max())
+            parts = max(1, int(math.ceil(most / LARGEST_NORM)))
+            for _ in range(parts):
                 for g in range(beams):
                     at, to = g * BLOCK, g * BLOCK + count
-                    _series_term(
-                        a_re[at:to], a_im[at:to], b_re[at:to], b_im[at:to], d_re[at:to], d_im[at:to], diagonal[at:to], step,
-                        np.float32(1 / term),
-                    )  # fmt: skip
-                if left < SERIES_TOLERANCE:
-                    break
-                term += 1
-                left *= most / term
+                    b_re[at:to] = a_re[at:to]
+                    b_im[at:to] = a_im[at:to]
+                term, left = 1, most / parts
+                while True:
+                    _product(generator, b_re, b_im, d_re, d_im, count)
+                    for g in range(beams):
+                        at, to = g * BLOCK, g * BLOCK + count
+                        if partly:
+                            _times(fraction, d_re[at:to], d_im[at:to], d_re[at:to], d_im[at:to])
+                        _series_term(
+                            a_re[at:to], a_im[at:to], b_re[at:to], b_im[at:to], d_re[at:to], d_im[at:to], diagonal[at:to],
+                            step, np.float32(1 / (term * parts)),
+                        )  # fmt: skip
+                    if left < SERIES_TOLERANCE:
+                        break
+                    term += 1
+                    left *= most / parts / term
 
 
 @numba.njit(cache=True, error_model="numpy")
@@ -378,10 +407,11 @@ def _by_panels(entries, order, begin, end, members):
 
 @numba.njit(cache=True, error_model="numpy")
 def _pass_entries(
-    entries, members, lengths, fields, crossed, fault, turn, re, im, coefficients, generator, norm_0, a_re, a_im, b_re, b_im,
-    d_re, d_im, diagonal, mean, eps, step,
+    entries, members, lengths, fields, crossed, fractions, fault, turn, re, im, coefficients, generator, norm_0, a_re, a_im,
+    b_re, b_im, d_re, d_im, diagonal, mean, eps, step,
 ):  # fmt: skip
     beams, directions = coefficients.shape
+    fraction = np.ones(BLOCK if fractions.size > 0 else 0, np.float32)
     active = len(members)
     for i in range(active):
         c = entries[members[i], 1]
@@ -397,13 +427,17 @@ def _pass_entries(
         for i in range(active):
             n, c = entries[members[i], 2] + panel, entries[members[i], 1]
             step[i] = np.float32(math.pi) * lengths[n]
+            if fraction.size > 0:
+                fraction[i] = fractions[n]
             for r in range(directions):
                 mean[r, i] = turn[r, c] + _HALF * (fields[r, n, 0] + fields[r, n, 1])
                 eps[r, i] = offset * step[i] * (fields[r, n, 1] - fields[r, n, 0])
-        _pass_series(a_re, a_im, b_re, b_im, d_re, d_im, diagonal, mean, eps, step, active, coefficients, generator, norm_0)
+        _pass_series(
+            a_re, a_im, b_re, b_im, d_re, d_im, diagonal, mean, eps, step, active, coefficients, generator, norm_0, fraction
+        )
         for i in range(active):
             f = crossed[entries[members[i], 2] + panel]
-            if f >= 0:
+            if 0 <= f < len(fault):  # the others are boundaries of spheres
                 for g in range(beams):
                     at = g * BLOCK + i
                     p, q = a_re[at], a_im[at]

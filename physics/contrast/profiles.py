@@ -113,6 +113,7 @@ def _profiles(
     chosen, packed = np.empty(64, np.int64), np.empty((64, PACKED), np.float32)
     near = np.empty((64, 8))
     edges = np.empty(256)
+    same_background = -1
     no_fault, sorted_z, sorted_f = np.empty((0, count)), np.empty((len(phase), count)), np.zeros((len(phase), count), np.int64)
     for p in range(begin, end):
         px, py, nx, ny = geometry[p]
@@ -147,14 +148,19 @@ def _profiles(
             _sort_faults(fault_z[:, fault_of[p]], middle, sorted_z, sorted_f)
         cuts = sorted_z if faults else no_fault
 
-        total = int(math.ceil(2 * half / widest))
-        if total + 1 > len(edges):
-            edges = np.empty(4 * (total + 1))
-        for k in range(total + 1):
-            edges[k] = half - k * (2 * half / total)
-        _pass_columns(
-            packed[:0], x, y, s, top, bottom, edges, total, cuts, sorted_f, phase, beam, absorbed, dark, intensity[1, p]
-        )
+        # Most profiles stand in a foil of one thickness and one s: then each has the background of the one before.
+        if faults == 0 and same_background >= 0 and (faces[p] == faces[same_background]).all():
+            intensity[1, p] = intensity[1, same_background]
+        else:
+            total = int(math.ceil(2 * half / widest))
+            if total + 1 > len(edges):
+                edges = np.empty(4 * (total + 1))
+            for k in range(total + 1):
+                edges[k] = half - k * (2 * half / total)
+            _pass_columns(
+                packed[:0], x, y, s, top, bottom, edges, total, cuts, sorted_f, phase, beam, absorbed, dark, intensity[1, p]
+            )
+            same_background = p if faults == 0 else -1
         total, edges = _panel_edges(near[:close], rows[a, CORE_SQ] if b > a else 1.0, reach, half, widest, edges)
         _pass_columns(
             packed[:number], x, y, s, top, bottom, edges, total, cuts, sorted_f, phase, beam, absorbed, dark,
@@ -285,8 +291,9 @@ def _pass_columns(packed, x, y, s, top, bottom, edges, panels, cut_z, cut_f, pha
                 pz[n, 1, c] = (upper + low) / 2 - GAUSS_OFFSET * h
                 upper = low
     field = np.zeros((total, 2, count), np.float32)
+    flat_x, flat_y, flat_z, flat_field = px.reshape(-1), py.reshape(-1), pz.reshape(-1), field.reshape(-1)
     for k in range(len(packed)):
-        add_points(packed[k], px.reshape(-1), py.reshape(-1), pz.reshape(-1), field.reshape(-1))
+        add_points(packed[k], flat_x, flat_y, flat_z, flat_field)
     state = np.zeros((4, count), np.float32)
     state[0] = _ONE
     for n in range(total):

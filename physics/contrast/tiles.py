@@ -60,12 +60,12 @@ def tile_intensities(
 ):  # fmt: skip
     """Fill `intensity` (P, 2) with BF and DF of the tiles [begin, end) of `columns` (P, 5: x, y, entrance, exit, s).
 
-    Averaged over `offsets` (Q,) of s with `weights` (Q,). With `many`, a `BeamTable` and the rows and node values of
-    the further directions, `intensity` (P, N) is that of all its beams, averaged over the points of the table.
+    Averaged over `offsets` (Q,) of s with `weights` (Q,). With `many`, a `BeamTable` and the rows, node values and
+    vectors of the further directions, `intensity` (P, N) is that of all its beams, averaged over the points of the table.
 
     Columns first[i] to first[i + 1], in Morton order, are tile i. `layers` (B, 2) are its first and last layer
     (end excluded); layer k lies between top_nm - k layer_nm and top_nm - (k + 1) layer_nm. `spheres` (I, ROW) are
-    precipitates and voids (`strain.inclusions`) for the diffraction vector `g`.
+    precipitates and voids (`strain.inclusions`); `g` is the diffraction vector, or the first direction.
     """
     for i in range(begin, end):
         _tile(
@@ -99,12 +99,7 @@ def _tile(
         pack(rows[near[i, k]], box[0], box[1], box[2], packed[k])
     cut = _cut_layers(own, layers[i, 1] - layers[i, 0] + 2, top, layer_nm, own_fault_z)
     inclusions.mark_layers(near_spheres[:close], top, layer_nm, SMOOTH_LAYERS * layer_nm, cut)
-    root_values = values[i]
-    if len(far_spheres) > 0:
-        root_values, nodes, root = root_values.copy(), np.empty((3, NODE_COUNT), np.float32), box.copy()
-        root[:3] = 0.0
-        node_positions(root, nodes)
-        inclusions.add_to_nodes(far_spheres, g, nodes, root_values)
+    root_values = _with_spheres(values[i], far_spheres, g, box)
     beta, entries, panels, heights, crossed = _tile_field(
         packed, len(rows) + len(far_spheres), own, cut, top, layer_nm, box, root_values, strength, tolerance, own_fault_z,
         near_spheres[:close],
@@ -113,8 +108,7 @@ def _tile(
     fractions, missing_nm = np.empty(0, np.float32), np.zeros(len(own))
     phases = fault_phase
     if len(near_spheres) > 0:
-        inclusions.add_to_layers(near_spheres, g, own, top, layer_nm, beta)
-        inclusions.add_to_panels(near_spheres, g, own, entries, panels[:, 0], heights, GAUSS_OFFSET, panels[:, 1:])
+        _add_spheres(near_spheres, g, own, top, layer_nm, beta, entries, panels, heights)
         fractions, missing_nm = inclusions.panel_fractions(near_spheres[:close], own, entries, panels[:, 0], heights)
         phases = np.zeros(len(own_fault_z))
         phases[:sheets] = fault_phase
@@ -128,7 +122,7 @@ def _tile(
             )
             intensity[begin:end] += weights[q] * part
     else:
-        table, other_rows, other_values = many
+        table, other_rows, other_values, other_g = many
         directions = 1 + len(other_rows)
         betas = np.empty((directions, *beta.shape), np.float32)
         fields = np.empty((directions, len(panels), 2), np.float32)
@@ -137,10 +131,12 @@ def _tile(
         for r in range(1, directions):
             for k in range(near_count[i]):
                 pack(other_rows[r - 1, near[i, k]], box[0], box[1], box[2], packed[k])
+            root_values = _with_spheres(other_values[r - 1, i], far_spheres, other_g[r - 1], box)
             beta, _, panels, _, _ = _tile_field(
-                packed, len(rows), own, cut, top, layer_nm, box, other_values[r - 1, i], strength, tolerance, own_fault_z,
+                packed, len(rows) + len(far_spheres), own, cut, top, layer_nm, box, root_values, strength, tolerance, own_fault_z,
                 near_spheres[:close],
             )
+            _add_spheres(near_spheres, other_g[r - 1], own, top, layer_nm, beta, entries, panels, heights)
             add_plate_field(plates[r], own, box, top, layer_nm, beta, entries, panels, heights)
             betas[r], fields[r] = beta, panels[:, 1:]
         whole = _whole_layers(own, cut, entries, top, layer_nm)
@@ -148,8 +144,28 @@ def _tile(
         intensity[begin:end] = 0.0
         for q in range(len(table[-1])):
             integrate_beams(
-                betas, whole, entries, order, panels[:, 0].copy(), fields, crossed, own, layer_nm, table, q, intensity[begin:end]
-            )
+                betas, whole, entries, order, panels[:, 0].copy(), fields, crossed, fractions, missing_nm, own, layer_nm, table, q,
+                intensity[begin:end],
+            )  # fmt: skip
+
+
+@numba.njit(cache=True, error_model="numpy")
+def _with_spheres(values, spheres, g, box):
+    """Node values of a tile's box with the strain of its far spheres."""
+    if len(spheres) == 0:
+        return values
+    total, nodes, centred = values.copy(), np.empty((3, NODE_COUNT), np.float32), box.copy()
+    centred[:3] = 0.0
+    node_positions(centred, nodes)
+    inclusions.add_to_nodes(spheres, g, nodes, total)
+    return total
+
+
+@numba.njit(cache=True, error_model="numpy")
+def _add_spheres(spheres, g, columns, top, layer_nm, beta, entries, panels, heights):
+    """Add the strain of a tile's near spheres to the field of its layers and panels."""
+    inclusions.add_to_layers(spheres, g, columns, top, layer_nm, beta)
+    inclusions.add_to_panels(spheres, g, columns, entries, panels[:, 0], heights, GAUSS_OFFSET, panels[:, 1:])
 
 
 @numba.njit(cache=True, error_model="numpy")
@@ -183,73 +199,63 @@ def _tile_field(packed, all_rows, columns, cut, top, layer_nm, tile_box, root_va
     core_sq = packed[0, 13] if len(packed) else _ONE
     smooth = SMOOTH_LAYERS * layer_nm
 
-    stack = np.empty((DEEPEST * 8, 5), np.int64)
-    stack[0] = np.array([0, 0, count, 0, depth])
+    # A box is divided in two: the nodes of both halves take a segment that is far from both in one go.
+    stack = np.empty((2 * DEEPEST, 6), np.int64)
+    stack[0] = np.array([0, 0, 0, count, 0, depth])
     height = 1
-    boxes = np.empty((DEEPEST, 6))
-    values = np.empty((DEEPEST, NODE_COUNT), np.float32)
-    near = np.empty((DEEPEST, len(packed)), np.int32)
-    near_count = np.zeros(DEEPEST, np.int64)
-    nodes = np.empty((3, NODE_COUNT), np.float32)
+    boxes = np.empty((DEEPEST, 2, 6))
+    values = np.empty((DEEPEST, 2 * NODE_COUNT), np.float32)
+    near_of = np.empty((DEEPEST, 2, len(packed)), np.int32)
+    near_counts = np.zeros((DEEPEST, 2), np.int64)
+    nodes = np.empty((3, 2 * NODE_COUNT), np.float32)
     nearest_sq = np.empty(count, np.float32)
     powers = np.empty((ORDER, count), np.float32)
     close = np.empty(len(packed), np.int32)
     anisotropic = packed.shape[1] > WIDTH
     leaf_work = LEAF_WORK_ANISOTROPIC if anisotropic else LEAF_WORK
     room = work_space(packed.shape[1])
+    boxes[0, 0] = tile_box
+    boxes[0, 0, :3] = 0.0
+    values[0, :NODE_COUNT] = root_values
+    near_counts[0, 0] = len(packed)
+    near_of[0, 0] = np.arange(len(packed))
     while height > 0:
         height -= 1
-        level, c0, c1, k0, k1 = stack[height]
-        box = boxes[level]
-        if level == 0:
-            box[:] = tile_box
-            box[:3] = 0.0
-            values[0] = root_values
-            near_count[0] = len(packed)
-            near[0] = np.arange(len(packed))
-        else:
-            _bound(x[c0:c1], 0, box)
-            _bound(y[c0:c1], 1, box)
-            box[2], box[5] = top - (k0 + k1) / 2 * layer_nm, (k1 - k0) / 2 * layer_nm
-            hand_down(values[level - 1], boxes[level - 1], box, values[level])
-            reach = max(
-                far_distance_nm(_half_diagonal(box), strength, tolerance), _half_diagonal(box) + smooth
-            )
-            left = 0
-            made = False
-            for j in range(near_count[level - 1]):
-                k = near[level - 1, j]
-                if packed_distance_sq(packed[k], box[0], box[1], box[2]) < reach * reach:
-                    near[level, left] = k
-                    left += 1
-                    continue
-                if not made:
-                    node_positions(box, nodes)
-                    made = True
-                add_segment(packed[k], nodes[0], nodes[1], nodes[2], values[level], room)
-            near_count[level] = left
+        level, side, c0, c1, k0, k1 = stack[height]
+        box, near = boxes[level, side], near_of[level, side, : near_counts[level, side]]
+        own_values = values[level, side * NODE_COUNT : (side + 1) * NODE_COUNT]
         width_xy, width_z = 2 * max(box[3], box[4]), 2 * box[5]
         split_columns, split_layers = c1 - c0 > LEAF_COLUMNS, k1 - k0 > LEAF_LAYERS
         if split_columns and split_layers:
-            split_columns, split_layers = width_z < 1.4 * width_xy, width_xy < 1.4 * width_z
-        work = near_count[level] * (c1 - c0) * (k1 - k0)
+            split_columns = width_z <= width_xy
+        work = len(near) * (c1 - c0) * (k1 - k0)
         if work > leaf_work and level + 1 < DEEPEST and (split_columns or split_layers):
-            parts_c, parts_k = 4 if split_columns else 1, 2 if split_layers else 1
-            for a in range(parts_c):
-                for b in range(parts_k):
-                    item = stack[height]
-                    item[0] = level + 1
-                    item[1], item[2] = c0 + (c1 - c0) * a // parts_c, c0 + (c1 - c0) * (a + 1) // parts_c
-                    item[3], item[4] = k0 + (k1 - k0) * b // parts_k, k0 + (k1 - k0) * (b + 1) // parts_k
-                    height += 1
+            for half in range(2):
+                item = stack[height]
+                item[0], item[1], item[2], item[3], item[4], item[5] = level + 1, half, c0, c1, k0, k1
+                if split_columns:
+                    item[2], item[3] = c0 + (c1 - c0) * half // 2, c0 + (c1 - c0) * (half + 1) // 2
+                else:
+                    item[4], item[5] = k0 + (k1 - k0) * half // 2, k0 + (k1 - k0) * (half + 1) // 2
+                height += 1
+                child = boxes[level + 1, half]
+                _bound(x[item[2] : item[3]], 0, child)
+                _bound(y[item[2] : item[3]], 1, child)
+                child[2], child[5] = top - (item[4] + item[5]) / 2 * layer_nm, (item[5] - item[4]) / 2 * layer_nm
+                first, last = half * NODE_COUNT, (half + 1) * NODE_COUNT
+                hand_down(own_values, box, child, values[level + 1, first:last])
+                node_positions(child, nodes[:, first:last])
+            _divide_segments(
+                packed, near, boxes[level + 1], strength, tolerance, smooth, nodes, values[level + 1], near_of[level + 1],
+                near_counts[level + 1], room,
+            )  # fmt: skip
             continue
 
         if all_rows > 0:
             far = powers[:, : c1 - c0]
-            column_polynomials(values[level], box, x[c0:c1], y[c0:c1], far)
+            column_polynomials(own_values, box, x[c0:c1], y[c0:c1], far)
         close_count = 0
-        for j in range(near_count[level]):
-            k = near[level, j]
+        for k in near:
             if packed_distance_sq(packed[k], box[0], box[1], box[2]) < (_half_diagonal(box) + smooth) ** 2:
                 close[close_count] = k
                 close_count += 1
@@ -260,8 +266,8 @@ def _tile_field(packed, all_rows, columns, cut, top, layer_nm, tile_box, root_va
             if all_rows > 0:
                 total = beta[k, c0:c1]
                 _horner(far, np.float32((z - box[2]) / box[5]), total)
-                for j in range(0 if anisotropic else near_count[level]):
-                    add_plane(packed[near[level, j]], x[c0:c1], y[c0:c1], np.float32(z), total)
+                for j in range(0 if anisotropic else len(near)):
+                    add_plane(packed[near[j]], x[c0:c1], y[c0:c1], np.float32(z), total)
             if k == 0 or k == depth - 1 or not (cut[k] or close_count):
                 continue
             distance_sq = nearest_sq[: c1 - c0]
@@ -290,16 +296,37 @@ def _tile_field(packed, all_rows, columns, cut, top, layer_nm, tile_box, root_va
                 entries[entry_count, 2], entries[entry_count, 3] = panel_total, made_panels
                 entry_count += 1
                 panel_total += made_panels
-        if anisotropic and near_count[level] > 0:
-            _add_voxels(
-                packed, near[level, : near_count[level]], x[c0:c1], y[c0:c1], top, layer_nm, k0, beta[k0:k1, c0:c1], room
-            )
+        if anisotropic and len(near) > 0:
+            _add_voxels(packed, near, x[c0:c1], y[c0:c1], top, layer_nm, k0, beta[k0:k1, c0:c1], room)
         if panel_total > leaf_first:
             _panel_field(
-                packed, near[level, : near_count[level]], far, c0, box, x, y, entries[leaf_entries:entry_count],
+                packed, near, far, c0, box, x, y, entries[leaf_entries:entry_count],
                 leaf_first, heights, panels, panel_total, all_rows, room,
             )  # fmt: skip
     return beta, entries[:entry_count], panels[:panel_total], heights[:panel_total], crossed[:panel_total]
+
+
+@numba.njit(cache=True, error_model="numpy")
+def _divide_segments(packed, near, boxes, strength, tolerance, smooth, nodes, values, near_of, near_counts, work):
+    """Of the segments `near` a box those near each half (2, S), with their numbers; the others at the half's nodes."""
+    reach_sq = np.empty(2)
+    for half in range(2):
+        diagonal = _half_diagonal(boxes[half])
+        reach_sq[half] = max(far_distance_nm(diagonal, strength, tolerance), diagonal + smooth) ** 2
+        near_counts[half] = 0
+    for k in near:
+        first, last = NODE_COUNT, NODE_COUNT
+        for half in range(2):
+            box = boxes[half]
+            if packed_distance_sq(packed[k], box[0], box[1], box[2]) < reach_sq[half]:
+                near_of[half, near_counts[half]] = k
+                near_counts[half] += 1
+            elif half == 0:
+                first = 0
+            else:
+                last = 2 * NODE_COUNT
+        if last > first:
+            add_segment(packed[k], nodes[0, first:last], nodes[1, first:last], nodes[2, first:last], values[first:last], work)
 
 
 @numba.njit(cache=True, error_model="numpy")

@@ -65,7 +65,7 @@ TURN_POINTS = 48
 # What images may leave out of the spectrum. The line is kept to LINE_MORE degrees beyond the ends: that costs little
 # and halves the error near a line.
 END_TOLERANCE = 6e-3
-LINE_MORE = 2
+LINE_MORE = 4
 NEGLIGIBLE = 1e-12
 
 DOWN = np.array([0.0, 0.0, -1.0])

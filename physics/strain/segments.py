@@ -5,6 +5,7 @@ Axes: S segments.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -84,5 +85,5 @@ def segments_of(
 def _continued(points_nm: np.ndarray, end: int, length_nm: float) -> np.ndarray:
     inner = 1 if end == 0 else -2
     tangent = points_nm[end] - points_nm[inner]
-    beyond = points_nm[end] + tangent * (length_nm / np.linalg.norm(tangent))
+    beyond = points_nm[end] + tangent * (length_nm / math.hypot(*tangent))
     return np.concatenate([beyond[None], points_nm] if end == 0 else [points_nm, beyond[None]])
