@@ -175,7 +175,7 @@ class Mixture:
     def needs_fault_plane(self) -> bool:
         """Whether such a scene is of a crystal that can hold stacking faults; another material would leave it empty."""
         drawn = (self.fault_bands.count, self.frank_loops.count)
-        return self.dissociation.share == Fixed(1) or any(count != Fixed(0) for count in drawn)
+        return self.dissociation.share == Fixed(1) or any(min(count.values()) > 0 for count in drawn)
 
     def __post_init__(self) -> None:
         _limits("scene.visible_share", self.visible_share, 0, 1)
@@ -433,6 +433,7 @@ KINDS: dict[str, Mixture] = {
         threading=ThreadingLines(count=parse({"weighted": [[0, 1], [{"integers": [0, 6]}, 3]]}, "count")),
         dipoles=Dipoles(count=parse({"weighted": [[0, 3], [1, 1], [2, 1]]}, "count")),
         loops=Loops(count=parse({"weighted": [[0, 4], [{"integers": [1, 6]}, 2]]}, "count")),
+        fault_bands=FaultBands(count=parse({"weighted": [[0, 6], [1, 1]]}, "count")),
         min_lines=2,
         max_lines=60,
         count_field_px=512,
