@@ -243,15 +243,16 @@ def _seen_distractors(labelled: Labelled, view: View, silent: np.ndarray, settin
     return maps
 
 
-def loader(
+def batches(
     examples: Examples, first_step: int, settings: TrainSettings, *, share: slice = slice(None), pin_memory: bool = False
-) -> DataLoader:
+) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
     """Batches from number `first_step` on, without end, prepared ahead by `settings.workers` processes.
 
-    `share` is the part of each batch that this process is given (`train.distributed`).
+    `share` is the part of each batch that this process is given (`train.distributed`). Raises InputError for input that
+    cannot be used, whichever process met it.
     """
     workers = settings.workers
-    return DataLoader(
+    loader = DataLoader(
         _OrRefusal(examples),
         batch_sampler=_Numbers(first_step, settings.batch, share),
         num_workers=workers,
@@ -262,21 +263,10 @@ def loader(
         worker_init_fn=_one_thread if workers else None,
         pin_memory=pin_memory,
     )
-
-
-def batches(
-    examples: Examples, first_step: int, settings: TrainSettings, *, share: slice = slice(None), pin_memory: bool = False
-) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """The batches of `loader`. Raises InputError for input that cannot be used, whichever process met it."""
-    for batch in loader(examples, first_step, settings, share=share, pin_memory=pin_memory):
-        yield accepted(batch)
-
-
-def accepted(batch: Any) -> tuple[torch.Tensor, torch.Tensor]:
-    """What a loader gave. Raises the InputError that a loading process met."""
-    if isinstance(batch, _Refusal):
-        raise InputError(batch.message)
-    return batch
+    for batch in loader:
+        if isinstance(batch, _Refusal):
+            raise InputError(batch.message)
+        yield batch
 
 
 @dataclass(frozen=True)

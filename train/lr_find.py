@@ -1,5 +1,8 @@
 """The learning-rate range test (Smith 2017): the loss while the rate grows from step to step.
 
+One batch is used again and again: what images a batch happens to hold moves its loss more than a step does, and would
+hide what the rate does.
+
 `python -m train … lr_find=true` writes lr_find.png and lr_find.json to the run's folder and trains nothing.
 """
 
@@ -16,18 +19,18 @@ import numpy as np
 import torch
 from monai.optimizers import LearningRateFinder
 from scipy.ndimage import gaussian_filter1d
+from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from physics.errors import require
 from train.checkpoint import LR_FIND_FILES, network_of, replace_file
-from train.dataset import Examples, Source, accepted, loader
+from train.dataset import Examples, Source, batches
 from train.loss import loss_parts
 from train.model import chosen_device, computes_in_bf16
 from train.settings import TrainSettings
 
 FIRST_RATE, LAST_RATE, STEPS = 1e-5, 1.0, 100
-# The images of a batch move its loss more than a step does: losses are averaged over this share of the steps (Gaussian).
-SMOOTHING = 0.06
+SMOOTHING = 0.03  # sigma of the Gaussian over the losses, in the steps of the test
 
 
 def find_learning_rate(source: Source, out: Path, settings: TrainSettings, progress: bool = True) -> dict[str, Any]:
@@ -40,6 +43,7 @@ def find_learning_rate(source: Source, out: Path, settings: TrainSettings, progr
     require(steps >= 10, "max_steps", "be >= 10 with lr_find", steps)
     require(not out.exists() or out.is_dir(), "out", "be a folder or not exist", out)
     device = chosen_device(settings.device)
+    batch = next(batches(Examples(source, settings), 0, settings))
     monai.utils.set_determinism(seed=settings.seed, use_deterministic_algorithms=None)
     bf16 = settings.precision == "bf16" or (settings.precision == "auto" and computes_in_bf16(device))
     network = _InPrecision(network_of(settings), bf16).to(device)
@@ -51,8 +55,7 @@ def find_learning_rate(source: Source, out: Path, settings: TrainSettings, progr
             return loss_parts(logits, targets, settings.loss)["loss"]
 
         finder = LearningRateFinder(network, optimiser, loss, verbose=False)
-        finder.range_test(loader(Examples(source, settings), 0, settings), end_lr=LAST_RATE, num_iter=steps,
-                          smooth_f=0.0, image_extractor=lambda batch: accepted(batch)[0])  # fmt: skip
+        finder.range_test(DataLoader([batch], batch_size=None), end_lr=LAST_RATE, num_iter=steps, smooth_f=0.0)
     rates, losses = np.array(finder.history["lr"]), np.array(finder.history["loss"])
     good = int(np.argmin(np.isfinite(losses))) if not np.isfinite(losses).all() else len(losses)
     rates, losses = rates[:good], losses[:good]
@@ -91,7 +94,7 @@ def _picture(found: dict[str, Any]) -> bytes:
 
     figure = Figure(figsize=(6, 3.6), layout="constrained")
     axes = figure.add_subplot(xscale="log", xlabel="learning rate", ylabel="loss")
-    axes.plot(found["rates"], found["losses"], ".", color="0.6", ms=3, label="batches")
+    axes.plot(found["rates"], found["losses"], ".", color="0.6", ms=3, label="steps")
     axes.plot(found["rates"], found["smooth"], color="black", lw=1, label="smoothed")
     axes.axvline(found["suggested"], color="tab:red", lw=1, label=f"suggested: {found['suggested']:.1e}")
     low, first = min(found["losses"]), found["smooth"][0]
