@@ -59,7 +59,8 @@ def _mean_draws(scores: Mapping[str, Mapping[str, Sequence[ImageScore]]], row: s
     """Mean (1 + D,) over splits; one without crossings has none to resolve and does not count for them."""
     of_splits = [f1_draws(rows[row], name, BOOTSTRAP, seed) for seed, rows in enumerate(scores.values())]
     known = [values for values in of_splits if np.isfinite(values[0])]
-    return np.nanmean(known, axis=0) if known else np.full(1 + BOOTSTRAP, np.nan)
+    times = np.isfinite(known).sum(axis=0) if known else np.zeros(1 + BOOTSTRAP)
+    return np.divide(np.nansum(known, axis=0), times, out=np.full(1 + BOOTSTRAP, np.nan), where=times > 0)
 
 
 def table_of(benchmark: dict[str, Any]) -> tuple[list[str], list[list[str]]]:

@@ -72,9 +72,11 @@ def train_rival(
     optimiser = torch.optim.AdamW(network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
     bf16 = computes_in_bf16(torch.device("cpu"))
     loss_of = centreline_loss if settings.kind == CENTRELINE else index_map_loss
-    begin, step, smoothed = time.perf_counter(), 0, None
+    begin, step, smoothed = None, 0, None
     bar = tqdm(total=round(budget_seconds), desc=settings.kind, unit="s", disable=not progress, file=sys.stderr)
     for image, target, heard in _batches(dataset, settings, crop_px, workers):
+        # The budget is of training: that its processes start takes longer on some machines than on others.
+        begin = begin or time.perf_counter()
         spent = time.perf_counter() - begin
         if spent >= budget_seconds and step:
             break
