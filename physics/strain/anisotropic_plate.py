@@ -6,8 +6,8 @@ without a box. Each part is that of the crystal's own stiffness: tractions by `a
 `anisotropic_outcrop`, waves by `plate_impedance`, lines straight through by `anisotropic_through`. The tractions of all
 lines are found once for all contractions g.
 
-Approximations: those of `plate` but for its first; besides, tractions leave out the harmonics that
-`anisotropic_traction` drops: 0.7 % of them in copper.
+Approximations: those of `plate` but for its first. On the fine grid tractions leave out the harmonics that
+`anisotropic_traction` drops, and an outcrop's H is shifted farther the slower waves decay (`LEAST_DECAY`).
 
 Axes: S segments, O outcrops, G contractions, (Y, X) grid over the image, Q depths.
 """
@@ -56,6 +56,11 @@ from physics.strain.plate_impedance import Impedance, impedance, plate_waves
 from physics.strain.segments import Segments
 from physics.strain.through import through_field
 
+# In grid steps, a shift of H over which the slowest wave decays enough for a grid to hold what is left, and how much
+# farther the difference then reaches.
+LEAST_DECAY = 1.1
+REACH_POWER = 0.5
+
 
 def anisotropic_plate_corrections(
     segments: Segments,
@@ -68,11 +73,12 @@ def anisotropic_plate_corrections(
     padding: float = 1.5,
     direction: ArrayLike = DOWN,
     straight_on: bool = False,
+    exact: bool = False,
 ) -> tuple[PlateField, ...]:
     """Corrections to d(g.u)/dd, or the derivative along another `direction`, for each of several g (G, 3).
 
-    Options are those of `plate.plate_correction`, the stiffness (6, 6) is in the image frame. Raises InputError for a
-    stiffness that is not symmetric and positive definite.
+    Options are those of `plate.plate_correction`, the stiffness (6, 6) is in the image frame; `exact` keeps all harmonics
+    of the tractions. Raises InputError for a stiffness that is not symmetric and positive definite.
     """
     require(grid_nm > 0, "grid_nm", "be > 0", grid_nm)
     require(padding >= 1, "padding", "be >= 1", padding)
@@ -89,6 +95,7 @@ def anisotropic_plate_corrections(
     foil = _Foil(
         cut=cut, faces=faces, thickness_nm=thickness, core_nm=core_nm, medium=medium(stiffness),
         waves=impedance(rotated_stiffness(stiffness, rotation)), g=g @ rotation.T, e=np.tile(rotation @ e, (len(g), 1)),
+        exact=exact,
     )  # fmt: skip
     ends = _ends(foil)
     values = foil.answer(_fine_load(foil, ends, padded, step), padded, counts, step, depths, HELD * thickness)
@@ -105,7 +112,7 @@ def anisotropic_plate_corrections(
         tables, own = np.ascontiguousarray(ends.tables[:, i]), np.ascontiguousarray(values[i])
         over_threads(
             isotropic._add_ends, counts[1], ends.places, tables, rotation, grid, faces.entrance, faces.exit,
-            step * SHIFT_STEPS, DIFFERENCE, step * WINDOW_STEPS, step * ends.reach_steps,
+            step * foil.shift_steps, DIFFERENCE, step * WINDOW_STEPS, step * ends.reach_steps,
             *isotropic._from_depth_nodes(depths), own,
         )  # fmt: skip
         for axis in (0, 1):
@@ -129,11 +136,21 @@ class _Foil:
     waves: Impedance
     g: np.ndarray
     e: np.ndarray
+    exact: bool
 
-    def rows(self, segments: Segments, core_nm: np.ndarray | float) -> np.ndarray:
-        """Rows of sigma.Z in the foil's frame."""
+    @property
+    def shift_steps(self) -> float:
+        """How far an outcrop's H is moved at a time: a wave that decays slowly must have gone as far as an isotropic one."""
+        return max(SHIFT_STEPS, LEAST_DECAY / self.waves.slowest_decay)
+
+    def rows(self, segments: Segments, core_nm: np.ndarray | float, far: bool = False) -> np.ndarray:
+        """Rows of sigma.Z in the foil's frame; those of `far` loads keep all harmonics.
+
+        Harmonics left out break equilibrium, and a net force of long waves bends a foil as 1/k^3.
+        """
         rotation = self.faces.foil_from_image
-        return traction_rows(segments, rotation[2], rotation, self.medium, core_nm)
+        degrees = (self.medium.degree,) * 2 if self.exact or far else None
+        return traction_rows(segments, rotation[2], rotation, self.medium, core_nm, degrees=degrees)
 
     def surfaces(self, padded: list[int], step: float) -> list[np.ndarray]:
         """Upper and lower face as `sheet_tractions` takes them."""
@@ -199,29 +216,29 @@ def _ends(foil: _Foil) -> _Ends:
     return _Ends(
         places=np.concatenate([cut.place_nm[chosen] @ rotation.T, cut.side[chosen, None]], axis=1), tables=tables,
         traction_tables=np.ascontiguousarray(traction_tables), rows=rows,
-        reach_steps=REACH_STEPS * np.clip(0.7 / np.maximum(sine, 1e-3), 1, STRETCH),
+        reach_steps=REACH_STEPS * (foil.shift_steps / SHIFT_STEPS) ** REACH_POWER * np.clip(0.7 / np.maximum(sine, 1e-3), 1, STRETCH),
     )  # fmt: skip
 
 
 def _fine_load(foil: _Foil, ends: _Ends, padded: list[int], step: float) -> np.ndarray:
     """sigma.Z (2, 3, Y, X) that the plate must cancel on its upper and lower face, near part."""
     cores = isotropic._cores(foil.cut, foil.faces, step, foil.core_nm)
-    rows = np.concatenate([foil.rows(foil.cut.segments, cores), _spread_rows(foil, SPREADS[0], -1)])
+    rows = np.concatenate([foil.rows(foil.cut.segments, cores), _spread_rows(foil, SPREADS[0], -1, False)])
     load = np.empty((2, 3, padded[1], padded[0]))
     for f, (side, surface) in enumerate(zip((1.0, -1.0), foil.surfaces(padded, step))):
-        load[f] = sheet_tractions(rows, surface, (padded[1], padded[0]))
+        load[f] = sheet_tractions(rows, surface, (padded[1], padded[0]), np.float64 if foil.exact else np.float32)
         over_threads(
             _relieve, 3, ends.places, ends.traction_tables, ends.rows, foil.faces.foil_from_image, surface, side,
-            foil.thickness_nm, step * SHIFT_STEPS, DIFFERENCE, step * ends.reach_steps, load[f],
+            foil.thickness_nm, step * foil.shift_steps, DIFFERENCE, step * ends.reach_steps, load[f],
         )  # fmt: skip
     return load
 
 
-def _spread_rows(foil: _Foil, spread: float, sign: int) -> np.ndarray:
+def _spread_rows(foil: _Foil, spread: float, sign: int, far: bool = True) -> np.ndarray:
     """Rows of all lines spread out over so many thicknesses, times a sign."""
     # Chords stand in for pieces shorter than the core, the same ones in both levels.
     lines = foil.cut.chords(spread * foil.thickness_nm)
-    return foil.rows(replace(lines, burgers_nm=sign * lines.burgers_nm), spread * foil.thickness_nm)
+    return foil.rows(replace(lines, burgers_nm=sign * lines.burgers_nm), spread * foil.thickness_nm, far)
 
 
 def _through_rows(foil: _Foil) -> np.ndarray:
@@ -231,7 +248,7 @@ def _through_rows(foil: _Foil) -> np.ndarray:
         start_nm=cut.through_place_nm - reach, end_nm=cut.through_place_nm + reach, burgers_nm=-cut.through_burgers_nm,
         line=np.arange(len(cut.through_place_nm)),
     )  # fmt: skip
-    return foil.rows(normals, foil.thickness_nm)
+    return foil.rows(normals, foil.thickness_nm, True)
 
 
 def _far(foil: _Foil, level: int, places: list[np.ndarray], box_nm: list[float], depths: int) -> np.ndarray:
@@ -241,8 +258,8 @@ def _far(foil: _Foil, level: int, places: list[np.ndarray], box_nm: list[float],
     counts = [min(2 * math.ceil((at[-1] - at[0]) / step / 2) + 10, n) for n, at in zip(padded, places)]
     last = level == len(SPREADS) - 1
     less = _through_rows(foil) if last else _spread_rows(foil, SPREADS[level + 1], -1)
-    rows = np.concatenate([_spread_rows(foil, SPREADS[level], 1), less])
-    load = np.stack([sheet_tractions(rows, surface, (padded[1], padded[0])) for surface in foil.surfaces(padded, step)])
+    rows = np.concatenate([_spread_rows(foil, SPREADS[level], 1, True), less])
+    load = np.stack([sheet_tractions(rows, surface, (padded[1], padded[0]), np.float64) for surface in foil.surfaces(padded, step)])
     values = foil.answer(load, padded, counts, step, FAR_DEPTHS)
     down = isotropic._lagrange(np.linspace(0, 1, FAR_DEPTHS), np.linspace(0, 1, depths))
     x, y = (isotropic._spline(isotropic._first(n, step), step, n, at) for n, at in zip(counts, places))

@@ -1,11 +1,10 @@
 """Tractions of straight segments on a plane direction in a crystal of any stiffness, with a non-singular core.
 
 sigma.n is linear in the distortion, so that the closed form of `anisotropic` holds for it with other coefficients: a
-segment has three rows, one a component, in one frame (n1, n2, t). Harmonics are kept to lower degrees than in the bulk:
-what the faces answer is smoother than what loads them.
+segment has three rows, one a component, in one frame (n1, n2, t).
 
-Summed over a sheet of points by patches within patches as in `sheet`, in single precision: the 64 Chebyshev nodes of a
-patch fill the vectors of the kernel.
+Summed over a sheet of points by patches within patches as in `sheet`: the 64 Chebyshev nodes of a patch fill the vectors
+of the kernel.
 
 Axes: S segments, P points, (Y, X) rows and columns of the sheet.
 """
@@ -28,13 +27,13 @@ from physics.strain.segments import Segments
 ORDER = 8
 NODES = ORDER * ORDER
 # A segment nearer than this many half-diagonals of a patch is left to its quarters, in the end to the points.
-OPENING = 1.15
+OPENING = 1.4
 LEAF = 8
 LEVELS = 3
 ROOT = LEAF << LEVELS
 CHEBYSHEV = np.cos(math.pi * (np.arange(ORDER) + 0.5) / ORDER)
 # Share of the spectrum that the harmonics of a line and of its ends may leave out.
-LINE_TOLERANCE, END_TOLERANCE = 6e-3, 2e-2
+LINE_TOLERANCE, END_TOLERANCE = 6e-3, 6e-3
 
 
 def plate_degrees(medium: Medium) -> tuple[int, int]:
@@ -86,11 +85,14 @@ def _blocks(begin, end, rows, x, y, z, total):
                 add_row(rows[k, c], x[a:b], y[a:b], z[a:b], total[c, a:b], work)
 
 
-def sheet_tractions(rows: np.ndarray, surface: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """Tractions (3, Y, X) of `traction_rows` at the points p(i, j) = surface @ (1, j, i, j^2, ij, i^2), `surface` (3, 6)."""
+def sheet_tractions(rows: np.ndarray, surface: np.ndarray, shape: tuple[int, int], dtype: type = np.float32) -> np.ndarray:
+    """Tractions (3, Y, X) of `traction_rows` at the points p(i, j) = surface @ (1, j, i, j^2, ij, i^2), `surface` (3, 6).
+
+    `dtype` is what segments are summed in. Long waves bend a foil as 1/k^3: their loads want double precision.
+    """
     down, across = -(-shape[0] // ROOT), -(-shape[1] // ROOT)
     total = np.zeros((3, down * ROOT, across * ROOT))
-    over_threads(_roots, down * across, rows, np.ascontiguousarray(surface, dtype=np.float64), across, *_HANDED, total)
+    over_threads(_roots, down * across, rows, np.ascontiguousarray(surface, dtype=np.float64), across, *_HANDED, np.zeros(1, dtype), total)
     return total[:, : shape[0], : shape[1]]
 
 
@@ -113,12 +115,12 @@ _HANDED = _handed_down()
 
 
 @numba.njit(cache=True, error_model="numpy", nogil=True)
-def _roots(begin, end, rows, surface, across, to_nodes, to_points, total):
-    packed = np.empty((len(rows), 3, rows.shape[2]), np.float32)
+def _roots(begin, end, rows, surface, across, to_nodes, to_points, kind, total):
+    packed = np.empty((len(rows), 3, rows.shape[2]), kind.dtype)
     near = np.empty((LEVELS + 1, len(rows)), np.int32)
     values = np.zeros((LEVELS + 1, 3, ORDER, ORDER))
-    work, flat = np.empty(WORK, np.float32), np.empty((3, NODES), np.float32)
-    points = np.empty((3, NODES), np.float32)
+    work, flat = np.empty(WORK, kind.dtype), np.empty((3, NODES), kind.dtype)
+    points = np.empty((3, NODES), kind.dtype)
     near[0] = np.arange(len(rows))
     for root in range(begin, end):
         _patch(rows, packed, surface, ROOT * (root // across), ROOT * (root % across), values, near, work, flat, points, to_nodes, to_points, total)

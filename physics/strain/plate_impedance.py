@@ -48,6 +48,11 @@ class Impedance:
     compliance: np.ndarray
     normal_compliance: np.ndarray
 
+    @property
+    def slowest_decay(self) -> float:
+        """The smallest Im p: the slowest of the waves of wave number k falls as exp(-k Im p d)."""
+        return float(np.linalg.eigvals(self.decay).imag.min())
+
     def responses(self, g: np.ndarray, e: np.ndarray) -> np.ndarray:
         """r (A, 3): g.du/de of the upward waves is r.tau; `g` and `e` in the foil's frame."""
         along = np.cos(self.angles_rad) * e[0] + np.sin(self.angles_rad) * e[1]
