@@ -52,6 +52,7 @@ from physics.strain.plate import (
     WINDOW_STEPS,
     PlateField,
 )  # fmt: skip
+from physics.strain.plate_field import CROWDING, depth_fractions
 from physics.strain.plate_impedance import Impedance, impedance, plate_waves
 from physics.strain.segments import Segments
 from physics.strain.through import through_field
@@ -90,7 +91,8 @@ def anisotropic_plate_corrections(
     counts = [math.ceil(n / step) + 1 + 2 * MARGIN_STEPS for n in faces.field_nm]
     least = [max(padding * n, n + LEAST_BORDER * thickness) for n in faces.field_nm]
     padded = [isotropic._fast_multiple(max(math.ceil(n / step), c), 2) for n, c in zip(least, counts)]
-    depths = max(5, math.ceil(thickness / faces.normal_image[2] / (0.75 * step)) + 1)
+    depths = max(7, math.ceil(thickness / faces.normal_image[2] / (0.75 * step * (1 + CROWDING))) + 1)
+    fractions = depth_fractions(depths)
 
     foil = _Foil(
         cut=cut, faces=faces, thickness_nm=thickness, core_nm=core_nm, medium=medium(stiffness),
@@ -98,14 +100,14 @@ def anisotropic_plate_corrections(
         exact=exact,
     )  # fmt: skip
     ends = _ends(foil)
-    values = foil.answer(_fine_load(foil, ends, padded, step), padded, counts, step, depths, HELD * thickness)
+    values = foil.answer(_fine_load(foil, ends, padded, step), padded, counts, step, fractions, HELD * thickness)
     origin = [isotropic._first(p, step) + (p - n) // 2 * step for p, n in zip(padded, counts)]
     if len(cut.segments):
         places = [o + step * np.arange(n) for o, n in zip(origin, counts)]
         for level in range(len(SPREADS)):
-            values += _far(foil, level, places, [n * step for n in padded], depths)
+            values += _far(foil, level, places, [n * step for n in padded], fractions)
         if len(cut.through_place_nm):
-            values += _through(foil, *places, depths)
+            values += _through(foil, *places, fractions)
     grid, spline = np.array([*origin, step]), isotropic._spline_matrix(depths).T
     fields = []
     for i in range(len(g)):
@@ -113,7 +115,7 @@ def anisotropic_plate_corrections(
         over_threads(
             isotropic._add_ends, counts[1], ends.places, tables, rotation, grid, faces.entrance, faces.exit,
             step * foil.shift_steps, DIFFERENCE, step * WINDOW_STEPS, step * ends.reach_steps,
-            *isotropic._from_depth_nodes(depths), own,
+            fractions, own,
         )  # fmt: skip
         for axis in (0, 1):
             own = spline_filter1d(own, order=3, axis=axis, mode="mirror")
@@ -159,9 +161,9 @@ class _Foil:
         return [isotropic._surface(face, side * lift, padded, step) for side, face in sides]
 
     def answer(
-        self, load: np.ndarray, padded: list[int], counts: list[int], step: float, depths: int, held_nm: float | None = None
+        self, load: np.ndarray, padded: list[int], counts: list[int], step: float, fractions: np.ndarray, held_nm: float | None = None
     ) -> np.ndarray:
-        """The plate's answer (G, Y, X, Q) to a load (2, 3, Y, X) on the part of the grid that is wanted."""
+        """The plate's answer (G, Y, X, Q), at fractions (Q,) of the depth, to a load (2, 3, Y, X) on the wanted part of the grid."""
         rotation, workers = self.faces.foil_from_image, numba.get_num_threads()
         transform = -fft.rfft2(load, workers=workers)
         # Half-way frequencies have no sign, so that derivatives of them have no meaning.
@@ -181,7 +183,7 @@ class _Foil:
         half = self.thickness_nm / 2
         out = plate_waves(
             self.waves, transform[None], kx, ky, half, self.g, self.e, rotation[:2, 2] / n[2],
-            np.linspace(half, -half, depths),
+            half * (1 - 2 * fractions),
         )[0]  # fmt: skip
         x0, y0 = ((p - c) // 2 for p, c in zip(padded, counts))
         rows = fft.ifft(out, axis=2, workers=workers, overwrite_x=True)[:, :, y0 : y0 + counts[1]]
@@ -251,7 +253,7 @@ def _through_rows(foil: _Foil) -> np.ndarray:
     return foil.rows(normals, foil.thickness_nm, True)
 
 
-def _far(foil: _Foil, level: int, places: list[np.ndarray], box_nm: list[float], depths: int) -> np.ndarray:
+def _far(foil: _Foil, level: int, places: list[np.ndarray], box_nm: list[float], fractions: np.ndarray) -> np.ndarray:
     """The answer (G, Y, X, Q) to the lines spread out for one level less that for the next, on a grid of its own."""
     step = SPREADS[level] * foil.thickness_nm / SPREAD_POINTS
     padded = [isotropic._fast_multiple(math.ceil((n + BORDERS[level] * foil.thickness_nm) / step), 2) for n in box_nm]
@@ -260,13 +262,13 @@ def _far(foil: _Foil, level: int, places: list[np.ndarray], box_nm: list[float],
     less = _through_rows(foil) if last else _spread_rows(foil, SPREADS[level + 1], -1)
     rows = np.concatenate([_spread_rows(foil, SPREADS[level], 1, True), less])
     load = np.stack([sheet_tractions(rows, surface, (padded[1], padded[0]), np.float64) for surface in foil.surfaces(padded, step)])
-    values = foil.answer(load, padded, counts, step, FAR_DEPTHS)
-    down = isotropic._lagrange(np.linspace(0, 1, FAR_DEPTHS), np.linspace(0, 1, depths))
+    values = foil.answer(load, padded, counts, step, np.linspace(0, 1, FAR_DEPTHS))
+    down = isotropic._lagrange(np.linspace(0, 1, FAR_DEPTHS), fractions)
     x, y = (isotropic._spline(isotropic._first(n, step), step, n, at) for n, at in zip(counts, places))
     return np.einsum("ya,xb,qc,gabc->gyxq", y, x, down, values, optimize=True)
 
 
-def _through(foil: _Foil, x_nm: np.ndarray, y_nm: np.ndarray, depths: int) -> np.ndarray:
+def _through(foil: _Foil, x_nm: np.ndarray, y_nm: np.ndarray, fractions: np.ndarray) -> np.ndarray:
     """The answer (G, Y, X, Q) to the endless normals of unbounded plates, at image x (X,), y (Y,)."""
     rotation, t = foil.faces.foil_from_image, foil.thickness_nm
     heights = np.linspace(0.5, -0.5, THROUGH_DEPTHS)
@@ -280,7 +282,7 @@ def _through(foil: _Foil, x_nm: np.ndarray, y_nm: np.ndarray, depths: int) -> np
     places, burgers = foil.cut.through_place_nm @ rotation[:2].T / t, foil.cut.through_burgers_nm @ rotation.T / t
     values = np.stack([through_field(places, burgers, p, x, y) for p in profiles])
     values = values.reshape(len(profiles), len(nodes[1]), len(nodes[0]), -1)
-    down = isotropic._lagrange(np.linspace(0, 1, THROUGH_DEPTHS), np.linspace(0, 1, depths))
+    down = isotropic._lagrange(np.linspace(0, 1, THROUGH_DEPTHS), fractions)
     return np.einsum("ya,xb,qc,gabc->gyxq", spread[1], spread[0], down, values, optimize=True)
 
 

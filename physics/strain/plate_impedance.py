@@ -108,7 +108,7 @@ def plate_waves(
     """g.du/de (N, G, Q, Y, X) of a plate with prescribed sigma.Z on its faces.
 
     `loads` (N, 2, 3, Y, X) are transforms of sigma.Z in GPa at Z = +h and -h, kx, ky (Y, X) the wave vector in the plate,
-    `g` and `e` (G, 3) in the foil's frame, `z_nodes` (Q,) evenly spaced downward from +h to -h. `drift` (2,) moves the
+    `g` and `e` (G, 3) in the foil's frame, `z_nodes` (Q,) downward from +h to -h, symmetric about 0. `drift` (2,) moves the
     place in the plane with Z, exp(i k.drift Z). For k = 0 the foil is sheared and its thickness strained as the
     tractions ask; net forces are dropped, its middle neither turns nor stretches.
     """
@@ -183,7 +183,6 @@ def _solve(begin, end, loads, kx, ky, half_nm, decay, responses, uniform, drift,
     """See `plate_waves`. With M = exp(2 i k h P) and tractions u of the downward waves at +h, d of the upward ones at -h,
     u + M d and conj(M) u + d are the tractions of the faces. All matrices act on r from the left, once for all loads."""
     loads_count, pairs, depths = out.shape[0], out.shape[1], out.shape[2]
-    spacing = z_nodes[0] - z_nodes[1]
     p, step, across, work = np.empty((3, 3), np.complex128), np.empty((3, 3), np.complex128), np.empty((3, 3), np.complex128), np.empty((3, 3), np.complex128)
     system, inverse = np.empty((3, 3), np.complex128), np.empty((3, 3), np.complex128)
     rows = np.empty((pairs, depths, 3), np.complex128)
@@ -214,14 +213,19 @@ def _solve(begin, end, loads, kx, ky, half_nm, decay, responses, uniform, drift,
             for a in range(3):
                 for b in range(3):
                     p[a, b] = w[0] * decay[first, a, b] + w[1] * decay[first + 1, a, b] + w[2] * decay[first + 2, a, b] + w[3] * decay[first + 3, a, b]
-            _exponential(p, 1j * k * spacing, step, work)
             for n in range(pairs):
                 for a in range(3):
                     rows[n, 0, a] = (
                         w[0] * responses[n, first, a] + w[1] * responses[n, first + 1, a]
                         + w[2] * responses[n, first + 2, a] + w[3] * responses[n, first + 3, a]
                     )  # fmt: skip
-                for q in range(1, depths):
+            last = 0.0
+            for q in range(1, depths):
+                spacing = z_nodes[q - 1] - z_nodes[q]
+                if abs(spacing - last) > 1e-9 * half_nm:
+                    _exponential(p, 1j * k * spacing, step, work)
+                    last = spacing
+                for n in range(pairs):
                     for a in range(3):
                         rows[n, q, a] = rows[n, q - 1, 0] * step[0, a] + rows[n, q - 1, 1] * step[1, a] + rows[n, q - 1, 2] * step[2, a]
             _exponential(p, 2j * k * half_nm, across, work)
@@ -231,10 +235,8 @@ def _solve(begin, end, loads, kx, ky, half_nm, decay, responses, uniform, drift,
                     system[a, b] = (1.0 if a == b else 0.0) - system[a, b]
             _invert(system, inverse)
             phase = x * drift[0] + y * drift[1]
-            turn, step_turn = np.exp(1j * phase * z_nodes[0]), np.exp(-1j * phase * spacing)
             for q in range(depths):
-                turns[q] = turn
-                turn *= step_turn
+                turns[q] = np.exp(1j * phase * z_nodes[q])
             for l in range(loads_count):
                 upper, lower = loads[l, 0, :, i, j], loads[l, 1, :, i, j]
                 for a in range(3):
