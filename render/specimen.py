@@ -22,6 +22,7 @@ from physics.fault import StackingFault
 from physics.frames import column_positions_nm, field_nm
 from physics.particle_discs import disc_lines
 from physics.polygon import polygon_covers
+from physics.strain.anisotropic_plate import anisotropic_plate_corrections
 from physics.strain.foil_frame import FoilFaces
 from physics.strain.green import rotated_stiffness
 from physics.strain.plate import PlateField, plate_correction
@@ -129,6 +130,10 @@ def plate_fields(scene: Scene, specimen: Specimen) -> tuple[PlateField, ...] | N
     if faces is None:
         return None
     directions = [specimen.g_image_inv_nm] if specimen.beams is None else specimen.beams.directions[0]
+    if specimen.stiffness_image_GPa is not None:
+        return anisotropic_plate_corrections(
+            lines, directions, faces, stiffness_image_GPa=specimen.stiffness_image_GPa, core_nm=scene.core_nm
+        )
     return tuple(
         plate_correction(lines, g, faces, poisson_ratio=specimen.poisson_ratio, core_nm=scene.core_nm) for g in directions
     )

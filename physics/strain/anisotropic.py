@@ -76,7 +76,8 @@ DOWN.setflags(write=False)
 class Medium:
     """What a crystal's stiffness says about fields: C_ijkl in GPa and G_km,l R^2 (H, 3, 3, 3) in 1/GPa.
 
-    `degree` is the highest l that matters at all, `end_degree` and `line_degree` what images keep.
+    `degree` is the highest l that matters at all, `end_degree` and `line_degree` what images keep; `beyond` the share of
+    the spectrum that lies above l = 1, 3, ...
     """
 
     stiffness: np.ndarray
@@ -84,6 +85,15 @@ class Medium:
     degree: int
     end_degree: int
     line_degree: int
+    beyond: np.ndarray
+
+    def degree_for(self, tolerance: float) -> int:
+        """The lowest l, at least 3, above which no more than that share of the spectrum lies."""
+        return _degree(self.beyond, tolerance)
+
+
+def _degree(beyond: np.ndarray, tolerance: float) -> int:
+    return max(3, 2 * int(np.argmax(beyond <= tolerance)) + 1 if (beyond <= tolerance).any() else HIGHEST_DEGREE)
 
 
 def medium(stiffness_image_GPa: ArrayLike) -> Medium:
@@ -102,14 +112,10 @@ def _medium(stiffness_bytes: bytes) -> Medium:
     power = np.add.reduceat((green**2).sum(axis=(1, 2, 3)), [place(l, -l) for l in range(1, HIGHEST_DEGREE + 1, 2)])
     beyond = np.sqrt(np.maximum(0, 1 - np.cumsum(power) / power.sum()))
     beyond[np.sqrt(power / power.sum())[::-1].cumsum()[::-1] < NEGLIGIBLE] = 0
-
-    def degree(tolerance: float) -> int:
-        return 2 * int(np.argmax(beyond <= tolerance)) + 1 if (beyond <= tolerance).any() else HIGHEST_DEGREE
-
-    full, ends = max(3, degree(1e-9)), max(3, degree(END_TOLERANCE))
+    full, ends = _degree(beyond, 1e-9), _degree(beyond, END_TOLERANCE)
     return Medium(
         stiffness=stiffness_tensor(stiffness), green=green, degree=full, end_degree=ends,
-        line_degree=min(full, ends + LINE_MORE),
+        line_degree=min(full, ends + LINE_MORE), beyond=beyond,
     )  # fmt: skip
 
 
@@ -162,21 +168,33 @@ def _rows(
     heard = w_norm >= 1e-12
     t, w, w_norm, length = t[heard], w[heard], w_norm[heard], length[heard]
     n1 = w / w_norm[:, None]
-    n2 = np.cross(t, n1)
     top = crystal.degree
     source = np.einsum("si,sj,ijkl->skl", segments.burgers_nm[heard], w, crystal.stiffness, optimize=True)
     green = np.einsum("hkml,m->hkl", crystal.green[: count(top)], g).reshape(-1, 9)
-    harmonics = in_frames(source.reshape(-1, 9) @ green.T, np.stack([n1, n2, t], axis=1), top)
+    return rows_of_harmonics(
+        source.reshape(-1, 9) @ green.T, segments.start_nm[heard], t, n1, length, core_nm, top, end_degree, line_degree
+    )
+
+
+def rows_of_harmonics(
+    harmonics: np.ndarray, start_nm: np.ndarray, t: np.ndarray, n1: np.ndarray, length_nm: np.ndarray,
+    core_nm: np.ndarray | float, top: int, end_degree: int, line_degree: int,
+) -> np.ndarray:  # fmt: skip
+    """Rows (S, W) of what f R^2 = sum c_lm Y_lm, `harmonics` (S, H) up to l = `top`, gives along segments of tangents `t`
+    (S, 3); n1 (S, 3) is any unit vector across each."""
+    n2 = np.cross(t, n1)
+    harmonics = in_frames(harmonics, np.stack([n1, n2, t], axis=1), top)
     weights = _weights(top, end_degree, line_degree)
+    core_sq = np.square(core_nm)
     rows = np.zeros((len(t), COEFFICIENTS + weights.shape[1]))
     rows[:, T : T + 3], rows[:, N1 : N1 + 3], rows[:, N2 : N2 + 3] = t, n1, n2
-    rows[:, START : START + 3] = segments.start_nm[heard]
-    rows[:, LENGTH], rows[:, CORE_SQ] = length, core_nm * core_nm
+    rows[:, START : START + 3] = start_nm
+    rows[:, LENGTH], rows[:, CORE_SQ] = length_nm, core_sq
     rows[:, END_DEGREE], rows[:, LINE_DEGREE] = end_degree, line_degree
     # 3/2 a^2 (p.R)/R_a^5 with p.R/R the parts l = 1 and, of l = 3, what rho^2 -> Q has taken from m <= 1.
     for column, m in ((CORE_1, 1), (CORE_1 + 1, -1), (CORE_1 + 2, 0)):
         first, third = _solid_norm(1, abs(m)), _solid_norm(3, abs(m))
-        core = 1.5 * core_nm * core_nm * (first * harmonics[:, place(1, m)] + third * harmonics[:, place(3, m)])
+        core = 1.5 * core_sq * (first * harmonics[:, place(1, m)] + third * harmonics[:, place(3, m)])
         rows[:, column] = core / 3 if m == 0 else core
     rows[:, COEFFICIENTS:] = harmonics @ weights
     return rows

@@ -93,6 +93,7 @@ def through_field(
 
 @numba.njit(cache=True, error_model="numpy", nogil=True)
 def _sum_lines(begin, end, places, profiles, x, y, total):
+    harmonics = profiles.shape[3] // 2
     per_r = (RADII - 1) / LARGEST_R
     for p in range(begin, end):
         for q in range(x.shape[1]):
@@ -109,8 +110,8 @@ def _sum_lines(begin, end, places, profiles, x, y, total):
                 w2, w3 = -(t + 1) * t * (t - 2) / 2, (t + 1) * t * (t - 1) / 6
                 first, second, third, fourth = profiles[n, q, j - 1], profiles[n, q, j], profiles[n, q, j + 1], profiles[n, q, j + 2]
                 cm, sm, value = 1.0, 0.0, 0.0
-                for m in range(HARMONICS):
-                    h = HARMONICS + m
+                for m in range(harmonics):
+                    h = harmonics + m
                     value += cm * (w0 * first[m] + w1 * second[m] + w2 * third[m] + w3 * fourth[m])
                     value += sm * (w0 * first[h] + w1 * second[h] + w2 * third[h] + w3 * fourth[h])
                     cm, sm = cm * c - sm * s, sm * c + cm * s

@@ -1,0 +1,229 @@
+import math
+
+import numpy as np
+import pytest
+
+from physics.contrast.columns import ColumnGrid, column_image
+from physics.contrast.two_beam import TwoBeam
+from physics.crystal import Crystal
+from physics.errors import InputError
+from physics.strain.anisotropic import depth_gradient, distortion, medium
+from physics.strain.anisotropic_plate import anisotropic_plate_corrections
+from physics.strain.anisotropic_through import through_profiles
+from physics.strain.anisotropic_traction import sheet_tractions, traction_rows, tractions
+from physics.strain.foil_frame import FoilFaces, monomials
+from physics.strain.green import rotated_stiffness, stiffness_tensor
+from physics.strain.plate import plate_correction
+from physics.strain.plate_field import add_plate_points
+from physics.strain.plate_impedance import impedance, plate_waves
+from physics.strain.plate_modes import isotropic_plate
+from physics.strain.segments import Segments
+from physics.strain.through import through_profiles as isotropic_profiles
+
+NU, CORE_NM = 0.33, 0.5
+G = np.array([1.0, 0.3, 0.2])
+
+
+def isotropic_stiffness(mu=50.0, nu=NU):
+    c = np.zeros((6, 6))
+    c[:3, :3] = 2 * nu / (1 - 2 * nu)
+    c[range(6), range(6)] += [2, 2, 2, 1, 1, 1]
+    return mu * c
+
+
+def turned_copper(seed=0):
+    turn = np.linalg.qr(np.random.default_rng(seed).normal(size=(3, 3)))[0]
+    return rotated_stiffness(Crystal.from_material("cu").stiffness_GPa, turn)
+
+
+def endless(direction, burgers_nm, through_nm=(0, 0, 0)):
+    direction = np.asarray(direction) / np.linalg.norm(direction)
+    ends = np.asarray(through_nm, float) + 1e5 * np.array([-direction, direction])
+    return Segments(start_nm=ends[:1], end_nm=ends[1:], burgers_nm=[burgers_nm], line=[0])
+
+
+MIXED = endless([0.5, 0.3, 0.8], [0.2, 0.15, 0.1], (3.0, 5, 0))
+
+
+def at_points(plate, faces, points):
+    basis, values = monomials(points[:, 0], points[:, 1]), np.zeros(len(points))
+    for i, (entrance, exit_) in enumerate(zip(basis @ faces.entrance, basis @ faces.exit)):
+        column = np.array([*points[i, :2], entrance, exit_, 0.0])
+        add_plate_points(plate.compiled(), column, points[i, 2:3].copy(), values[i : i + 1])
+    return values
+
+
+@pytest.mark.parametrize("stiffness", [turned_copper(), Crystal.from_material("zn").stiffness_GPa], ids=["cu", "zn"])
+def test_impedance_is_that_of_strohs_eigenvalue_problem(stiffness):
+    plate, c = impedance(stiffness), stiffness_tensor(stiffness)
+    for a in range(3, len(plate.angles_rad), 37):
+        m, n = np.array([math.cos(plate.angles_rad[a]), math.sin(plate.angles_rad[a]), 0]), np.array([0, 0, 1.0])
+        q, r, t = (np.einsum("i,ijkl,l->jk", x, c, y) for x, y in ((m, m), (m, n), (n, n)))
+        # u = v exp(i k (m.X + p Z)): [Q + p (R + R^T) + p^2 T] v = 0, linearised.
+        companion = np.block([[np.zeros((3, 3)), np.eye(3)], [-np.linalg.solve(t, q), -np.linalg.solve(t, r + r.T)]])
+        p, v = np.linalg.eig(companion)
+        up = p.imag > 0
+        displacement, p = v[:3, up], p[up]
+        traction = r.T @ displacement + t @ displacement * p
+        inverse = np.linalg.inv(traction)
+        assert np.allclose(displacement @ inverse, plate.compliance[a], atol=1e-6 * np.abs(plate.compliance).max())
+        assert np.allclose(traction @ np.diag(p) @ inverse, plate.decay[a], atol=1e-6)
+
+
+def test_waves_of_an_isotropic_plate_are_the_closed_ones():
+    rng = np.random.default_rng(0)
+    kx, ky = np.meshgrid(2 * np.pi * np.fft.rfftfreq(24, 4.0), 2 * np.pi * np.fft.fftfreq(24, 4.0))
+    load = rng.normal(size=(2, 2, 3, *kx.shape))
+    load = load[0] + 1j * load[1]
+    e, z, drift = np.array([0.1, 0.2, -1]), np.linspace(50, -50, 9), np.array([0.1, 0.2])
+    closed = np.empty((9, *kx.shape), dtype=complex)
+    isotropic_plate(0, len(kx), load[0], load[1], kx, ky, 50.0, NU, G, e, drift, z, closed)
+    waves = plate_waves(impedance(isotropic_stiffness(1.0)), load[None], kx, ky, 50.0, G, e, drift, z)[0, 0]
+    assert np.abs(waves - closed).max() < 1e-6 * np.abs(closed).max()  # cubic between 512 directions
+
+
+@pytest.mark.parametrize("k_h", [0.3, 2.0, 8.0])
+def test_waves_solve_equilibrium_in_depth_by_chebyshev_collocation(k_h):
+    """An independent solution of the boundary-value problem of one wave: no modes, no impedance."""
+    stiffness, h, angle, count = turned_copper(), 50.0, 0.7, 64
+    c, k = stiffness_tensor(stiffness), k_h / h
+    m, n = np.array([math.cos(angle), math.sin(angle), 0]), np.array([0, 0, 1.0])
+    q, r, t = (np.einsum("i,ijkl,l->jk", x, c, y) for x, y in ((m, m), (m, n), (n, n)))
+    # Chebyshev points and their differentiation matrix (Trefethen, Spectral Methods in MATLAB, 2000, p. 54).
+    x = np.cos(np.pi * np.arange(count + 1) / count)
+    weight = np.r_[2, np.ones(count - 1), 2] * (-1.0) ** np.arange(count + 1)
+    d = np.outer(weight, 1 / weight) / (x[:, None] - x + np.eye(count + 1))
+    d = (d - np.diag(d.sum(axis=1))) / h
+    system = np.kron(d @ d, t) + 1j * k * np.kron(d, r + r.T) - k * k * np.kron(np.eye(count + 1), q)
+    face = np.kron(d, t) + 1j * k * np.kron(np.eye(count + 1), r.T)
+    tau = np.random.default_rng(1).normal(size=(2, 3)) + 1j * np.random.default_rng(2).normal(size=(2, 3))
+    right = np.zeros(3 * (count + 1), dtype=complex)
+    for rows, load in ((slice(0, 3), tau[0]), (slice(-3, None), tau[1])):
+        system[rows], right[rows] = face[rows], load
+    u = np.linalg.solve(system, right).reshape(-1, 3)
+    e = np.array([0.1, 0.2, -1])
+    expected = (1j * k * (e @ m) * u + e[2] * (d @ u)) @ G
+    z = np.linspace(h, -h, 21)
+    kx, ky = (np.array([[k * v]]) for v in m[:2])
+    waves = plate_waves(impedance(stiffness), tau[None, :, :, None, None], kx, ky, h, G, e, np.zeros(2), z)[0, 0, :, 0, 0]
+    on_nodes = np.polynomial.chebyshev.Chebyshev.fit(x, expected.real, count)(z / h)
+    on_nodes = on_nodes + 1j * np.polynomial.chebyshev.Chebyshev.fit(x, expected.imag, count)(z / h)
+    assert np.abs(waves - on_nodes).max() < 1e-5 * np.abs(on_nodes).max()
+
+
+def test_rows_are_the_tractions_of_the_distortion():
+    stiffness, points = turned_copper(), np.random.default_rng(0).uniform(-40, 40, (30, 3))
+    line = Segments(start_nm=[[-30, 5, 8], [0, 0, 2]], end_nm=[[0, 0, 2], [20.0, 9, -30]], burgers_nm=[[0.2, 0.15, 0.1]] * 2, line=[0, 0])
+    axes = np.linalg.qr(np.random.default_rng(1).normal(size=(3, 3)))[0]
+    crystal = medium(stiffness)
+    rows = traction_rows(line, axes[2], axes, crystal, CORE_NM, degrees=(crystal.degree, crystal.degree))
+    gradient = distortion(line, points, stiffness, CORE_NM)
+    exact = np.einsum("ia,b,abms,pms->ip", axes, axes[2], stiffness_tensor(stiffness), gradient)
+    assert np.abs(tractions(rows, points) - exact).max() < 1e-9 * np.abs(exact).max()
+
+
+@pytest.mark.parametrize(("kind", "allowed"), [(np.float32, 1e-3), (np.float64, 1e-3)])
+def test_patches_of_a_sheet_sum_to_direct_tractions(kind, allowed):
+    rows = traction_rows(MIXED, np.array([0, 0, 1.0]), np.eye(3), medium(turned_copper()), CORE_NM)
+    surface = np.array([[-150.0, 4, 0, 0, 0, 0], [-150.0, 0, 4, 0, 0, 0], [50.0, 0.1, 0, 1e-3, 0, 0]])
+    sheet = sheet_tractions(rows, surface, (75, 75), kind)
+    i, j = np.random.default_rng(0).integers(0, 75, (2, 200))
+    points = (surface @ np.stack([j**0, j, i, j * j, i * j, i * i]).astype(float)).T
+    exact = tractions(rows, points)
+    assert np.sqrt(((sheet[:, i, j] - exact) ** 2).mean()) < allowed * np.sqrt((exact**2).mean())
+
+
+def test_endless_normal_of_an_isotropic_plate_is_the_isotropic_one():
+    stiffness, heights, e = isotropic_stiffness(), np.linspace(0.5, -0.5, 7), np.array([0.1, 0.3, -1])
+    mine = through_profiles(G[None], e[None], medium(stiffness), impedance(stiffness), np.eye(3), heights)[0]
+    closed = isotropic_profiles(G, e, NU, heights)
+    half = closed.shape[-1] // 2
+    for part, first in ((closed[..., :half], 0), (closed[..., half:], mine.shape[-1] // 2)):
+        assert np.abs(mine[..., first : first + half] - part).max() < 1e-6 * np.abs(closed).max()
+
+
+@pytest.mark.parametrize("normal", [(0, 0, 1), (0.3, -0.5, 1)])
+def test_isotropic_stiffness_gives_the_isotropic_correction(normal):
+    faces = FoilFaces.flat(100, (160, 160), normal)
+    points = np.random.default_rng(0).uniform(-70, 70, (400, 3)) * [1, 1, 0.6]
+    points[:, 2] += monomials(points[:, 0], points[:, 1]) @ (faces.entrance + faces.exit) / 2
+    options = {"core_nm": CORE_NM}
+    mine = anisotropic_plate_corrections(MIXED, G, faces, stiffness_image_GPa=isotropic_stiffness(), **options)[0]
+    closed = at_points(plate_correction(MIXED, G, faces, poisson_ratio=NU, **options), faces, points)
+    error = at_points(mine, faces, points) - closed
+    assert np.sqrt((error**2).mean()) < 0.01 * np.sqrt((closed**2).mean())
+
+
+def twist_series(x, y, z, half_nm):
+    """d u_x/dd of an end-on screw, b = 1, in a plate |z| < h: Eshelby & Stroh, Phil. Mag. 42 (1951) 1401."""
+    r, images = np.hypot(x, y), 0.0
+    for n in range(2001):
+        depths = half_nm * (2 * n + 1) + np.array([-1, 1])[:, None] * z
+        term = (-1) ** n * ((1 - depths / np.hypot(r, depths)) / r).sum(axis=0)
+        images = images + (term if n < 2000 else term / 2)
+    return -images / (2 * math.pi) * y / r
+
+
+@pytest.mark.parametrize("metal", ["mg", "zn"])
+def test_end_on_screw_along_c_follows_the_series_with_stretched_depth(metal):
+    # Torsion about the axis of a hexagonal crystal: Eshelby and Stroh's with depth stretched by sqrt(c66/c44).
+    stiffness, rng = Crystal.from_material(metal).stiffness_GPa, np.random.default_rng(0)
+    faces, line = FoilFaces.flat(100, (256, 256)), endless([0, 0, 1], [0, 0, 1.0], (0.3, 0.7, 0))
+    plate = anisotropic_plate_corrections(line, [1, 0, 0], faces, stiffness_image_GPa=stiffness, core_nm=CORE_NM)[0]
+    stretch = math.sqrt(stiffness[5, 5] / stiffness[3, 3])
+    for r in (2.0, 4.0, 9.0, 30.0, 80.0):
+        angle, z = rng.uniform(0, 2 * math.pi, 60), rng.uniform(-50, 50, 60)
+        z[:20] = 50 - rng.uniform(0, 5, 20)
+        x, y = r * np.cos(angle), r * np.sin(angle)
+        values = at_points(plate, faces, np.stack([x + 0.3, y + 0.7, z], axis=1))
+        error = np.abs(values - twist_series(x, y, stretch * z, 50 * stretch)).max() * 2 * math.pi
+        # As in the isotropic case: of b/(2 pi r) to 1e-3 of that 2 nm from the line, to 2e-2 of the local one.
+        assert error < 1e-3 / 2 and error < 2e-2 / r
+
+
+@pytest.mark.parametrize("normal", [(0, 0, 1), (0.3, -0.5, 1)])
+def test_tractions_vanish_on_both_faces_of_copper(normal):
+    stiffness, faces = turned_copper(), FoilFaces.flat(100, (200, 200), normal)
+    n, rng, c = faces.normal_image, np.random.default_rng(1), stiffness_tensor(turned_copper())
+    along = np.cross(n, [[1, 0, 0], [0, 1, 0]])
+    plates = [
+        anisotropic_plate_corrections(MIXED, np.eye(3), faces, stiffness_image_GPa=stiffness, core_nm=CORE_NM, direction=e)
+        for e in np.eye(3)
+    ]  # fmt: skip
+    for side in (1, -1):
+        points = rng.uniform(-60, 60, (60, 2)) @ along + side * 50 * n * (1 - 1e-9)
+        outcrop = MIXED.end_nm[0] - MIXED.start_nm[0]
+        outcrop = MIXED.start_nm[0] + outcrop * ((side * 50 - MIXED.start_nm[0] @ n) / (outcrop @ n))
+        points = points[np.linalg.norm(points - outcrop, axis=1) > 8 * CORE_NM]  # near it H is that of a line without core
+        lines = plates[0][0].segments
+        gradient = np.stack([
+            np.stack([at_points(plates[s][m], faces, points) for s in range(3)], axis=-1) for m in range(3)
+        ], axis=1) + distortion(lines, points, stiffness, CORE_NM)  # fmt: skip
+        left = np.einsum("ijms,j,pms->pi", c, n, gradient)
+        bulk = np.einsum("ijms,j,pms->pi", c, n, distortion(MIXED, points, stiffness, CORE_NM))
+        assert np.sqrt((left**2).mean()) < 0.05 * np.sqrt((bulk**2).mean())
+
+
+def test_several_contractions_are_each_alone_and_bad_input_is_refused():
+    faces, stiffness = FoilFaces.flat(60, (60, 60)), turned_copper()
+    points = np.random.default_rng(0).uniform(-25, 25, (40, 3))
+    both = anisotropic_plate_corrections(MIXED, [G, 2 * G[::-1]], faces, stiffness_image_GPa=stiffness, core_nm=CORE_NM)
+    alone = anisotropic_plate_corrections(MIXED, 2 * G[::-1], faces, stiffness_image_GPa=stiffness, core_nm=CORE_NM)
+    assert np.allclose(at_points(both[1], faces, points), at_points(alone[0], faces, points), rtol=1e-5, atol=1e-8)
+    assert np.abs(depth_gradient(both[0].segments, G, points, stiffness, CORE_NM)).max() > 0
+    for change in ({"grid_nm": 0}, {"stiffness_image_GPa": -stiffness}):
+        with pytest.raises(InputError):
+            anisotropic_plate_corrections(MIXED, G, faces, **{"stiffness_image_GPa": stiffness, "core_nm": CORE_NM, **change})
+
+
+def test_isotropic_relaxation_shows_in_an_image_of_copper():
+    stiffness, faces = turned_copper(), FoilFaces.flat(100, (96, 96))
+    beam, g = TwoBeam(xi_g_nm=29, xi_g_prime_nm=290, xi_0_prime_nm=290), np.array([4.79, 0, 0])
+    grid = ColumnGrid.flat((96, 96), 1.0, 100, 0.0)
+    own = anisotropic_plate_corrections(MIXED, g, faces, stiffness_image_GPa=stiffness, core_nm=CORE_NM)
+    isotropic = plate_correction(MIXED, g, faces, poisson_ratio=0.34, core_nm=CORE_NM)
+    images = [
+        column_image(MIXED, g, beam, grid, poisson_ratio=0.34, core_nm=CORE_NM, stiffness_image_GPa=stiffness, plate=plate)[0]
+        for plate in (own, isotropic)
+    ]  # fmt: skip
+    assert np.sqrt(((images[0] - images[1]) ** 2).mean()) > 0.01 * images[0].mean()
