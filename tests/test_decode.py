@@ -274,7 +274,7 @@ def test_tiled_maps_are_the_maps_of_the_whole_image(tmp_path):
     tiled = tiled_maps(RidgeNetwork(), image, tile_px=192, overlap_px=64, scratch=tmp_path)
     for name in ("mask", "lift", "half_width_px"):
         # The network sees 14 px, the silent margin is 16 px: nothing but rounding may differ.
-        assert getattr(tiled, name) == pytest.approx(getattr(whole, name), abs=1e-5)
+        assert np.abs(getattr(tiled, name) - getattr(whole, name)).max() < 1e-5
     assert (tmp_path / "lift.npy").exists()
 
 

@@ -58,7 +58,7 @@ def fit_linker(
         "features": list(FEATURES),
         "parameters": linker.parameters,
         "data": dataset.path.name,
-        "config_hash": dataset.attributes.get("config_hash"),
+        "config_sha256": dataset.attributes["config_sha256"],
         "images": min(images, len(splits["train"])),
         "joints": int(known.sum()),
         "calibrated_lines": len(rows),

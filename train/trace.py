@@ -35,8 +35,8 @@ class TraceSettings:
     `seed_level` and `follow_level` are the strengths, in [0, 1], from which a ridge seeds a trace and keeps it going.
     A trace coasts through `coast_px` of weaker ridge, and runs along an occupied stretch for `overlap_px`.
     Fragments under `shortest_fragment_px` are dropped before joining, lines under `shortest_px` after it; so are
-    lines of a mean ridge strength below `lowest_strength` or of a confidence below `lowest_confidence`. Gaps up to `bridge_px` can be bridged. `wavelength_px` is what
-    the final smoothing takes for a wiggle.
+    lines of a mean ridge strength below `lowest_strength` or of a confidence below `lowest_confidence`. Gaps up to
+    `bridge_px` can be bridged. `wavelength_px` is what the final smoothing takes for a wiggle.
     `heading_gain`, `curvature_gain` and `side_gain` are how much of an innovation corrects a predicted state; where
     the orientations are spread as only lines that meet spread them, headings are trusted by `ambiguous_trust`.
 
