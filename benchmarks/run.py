@@ -10,6 +10,7 @@ from pathlib import Path
 
 import anisotropic
 import anisotropic_surfaces
+import decode
 import field
 import gpu
 import images
@@ -26,7 +27,9 @@ HERE = Path(__file__).resolve().parent
 
 
 def main() -> int:
-    scripts = (field, images, anisotropic, many_beam, surfaces, anisotropic_surfaces, network, gpu, labels, training, scaling)
+    scripts = (
+        field, images, anisotropic, many_beam, surfaces, anisotropic_surfaces, network, gpu, labels, training, decode, scaling,
+    )  # fmt: skip
     rows = [row for script in scripts for row in script.rows()]
     width = max(len(row.case) for row in rows)
     print(f"{'case':<{width}}  {'wall s':>8}  {'CPU s':>8}  {'allowed':>8}  error")

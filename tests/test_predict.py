@@ -71,7 +71,7 @@ def test_a_prediction_holds_what_was_promised():
     record = prediction("a.png", SHAPE, 2.0, "default", [line([10, 10], [40, 50]), line([5, 5], [5, 15])])
     first = record["lines"][0]
     assert set(record) == {"image", "shape", "pixel_nm", "model", "lines", "summary"}
-    assert set(first) == {"id", "points_px", "width_px", "length_px", "length_nm", "confidence", "flags"}
+    assert set(first) == {"id", "points_px", "sigma_px", "width_px", "length_px", "length_nm", "confidence", "flags"}
     assert first["points_px"] == [[10, 10], [40, 50]] and first["length_px"] == 50 and first["length_nm"] == 100
     assert first["width_px"] == 4.0  # twice the half-width
     assert record["summary"]["n_lines"] == 2 and record["summary"]["total_length_px"] == 60

@@ -129,7 +129,7 @@ def test_lines_at_the_frame_say_so_and_end_in_it():
 
 def test_a_crossing_below_22_degrees_is_flagged():
     found = traced(through((96, 80), 0, 170), through((96, 80), 15, 170))
-    assert len(found) == 2 and all("crossing_below_22_deg" in f.flags for f in found)
+    assert len(found) == 2 and all("ambiguous_crossing" in f.flags for f in found)
 
 
 def test_maps_turned_by_a_right_angle_give_the_lines_turned():

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 import numba
 import numpy as np
-from scipy.linalg import solveh_banded
 
 from render.rasterise import line_mask
 
@@ -21,14 +20,18 @@ FRAME_MARGIN_PX = 2.5  # an end this near to the frame's edge belongs to a line 
 class TracedLine:
     """A dislocation found in an image: its curve `points_px` (V, 2) and its `half_width_px` (V,), half the FWHM.
 
-    A closed loop repeats its first vertex. `confidence` lies in [0, 1]; `flags` name what a person should look at:
-    "loop", "touches_frame", "crossing_below_22_deg", "bridged_gap".
+    A closed loop repeats its first vertex. `confidence` in [0, 1] is the chance that this is one true line; `flags` name
+    what a person should look at: "loop", "touches_frame", "ambiguous_crossing" (under 22 degrees, where no decoder can
+    tell crossing from touching), "bridged_gap". `sigma_px` (V,) is the standard deviation of the vertices across the
+    line, `features` what the confidence was made from.
     """
 
     points_px: np.ndarray
     half_width_px: np.ndarray
     confidence: float
     flags: tuple[str, ...] = ()
+    sigma_px: np.ndarray | None = None
+    features: np.ndarray | None = None
 
     @property
     def length_px(self) -> float:
@@ -82,27 +85,9 @@ def smooth(points_px: np.ndarray, wavelength_px: float, step_px: float = 1.0) ->
     argmin sum |q - p|^2 + lambda sum |second difference of q|^2, whose response to a wave of period T is
     1 / (1 + lambda (2 pi step / T)^4). A closed curve is smoothed round its seam.
     """
-    closed = is_closed(points_px)
-    points = resample(points_px, step_px)
-    if len(points) < 5:
-        return points
-    if closed:
-        lap = min(len(points) - 1, int(2 * wavelength_px / step_px) + 1)
-        points = np.concatenate([points[-1 - lap : -1], points, points[1 : 1 + lap]])
-    n = len(points)
-    stiffness = (wavelength_px / (2 * np.pi * step_px)) ** 4
-    bands = np.zeros((3, n))
-    second = np.array([1.0, -2.0, 1.0])
-    for i in range(3):
-        for j in range(i, 3):
-            bands[2 - (j - i), j : n - 2 + j] += second[i] * second[j]
-    bands *= stiffness
-    bands[2] += 1.0
-    smoothed = solveh_banded(bands, points)
-    if closed:
-        smoothed = smoothed[lap:-lap]
-        smoothed[-1] = smoothed[0]
-    return smoothed
+    from train.spline import smoothing_spline
+
+    return smoothing_spline(points_px, np.ones(len(points_px)), wavelength_px, step_px)[0]
 
 
 def clip_to_frame(points_px: np.ndarray, shape: tuple[int, int]) -> list[np.ndarray]:
@@ -194,13 +179,14 @@ class Crossing:
 def find_crossings(curves_px: Sequence[np.ndarray]) -> list[Crossing]:
     """All proper crossings between different curves; tangents are chords over about 6 px."""
     found = []
+    if not len(curves_px):
+        return found
     tangents = [headings(c) for c in curves_px]
     arcs = [arc_px(c) for c in curves_px]
+    low, high = np.array([c.min(axis=0) for c in curves_px]), np.array([c.max(axis=0) for c in curves_px])
     for i, a in enumerate(curves_px):
-        for j in range(i):
+        for j in np.flatnonzero((low[i] <= high[:i]).all(axis=1) & (low[:i] <= high[i]).all(axis=1)).tolist():
             b = curves_px[j]
-            if (a.min(axis=0) > b.max(axis=0)).any() or (b.min(axis=0) > a.max(axis=0)).any():
-                continue
             for ka, kb, ta, tb in _intersections(a, b):
                 ka, kb = int(ka), int(kb)
                 cosine = min(1.0, abs(float(tangents[i][ka] @ tangents[j][kb])))

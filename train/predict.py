@@ -8,6 +8,7 @@ import json
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,14 +35,18 @@ Without model= the weights that come with the package are used. pixel_nm= gives 
 """
 PATH_KEYS = ("images", "out", "model")
 SHIPPED_WEIGHTS = Path(__file__).resolve().parent / "weights" / "default.safetensors"
+LARGEST_WHOLE_PX = 1024  # larger images are looked at tile by tile, and traced in one piece
 SUMMARY = ("n_lines", "total_length_px", "total_length_nm", "areal_density_inv_um", "median_width_px", "mean_confidence")
 
 
 def find_lines(model: LoadedModel, image: np.ndarray, settings: TraceSettings | None = None) -> tuple[TracedLine, ...]:
     """The lines of one image (Y, X), longest first."""
     from train.checkpoint import predict_maps
+    from train.tiles import tiled_maps
 
-    return tuple(_inside(line, image.shape) for line in trace_lines(predict_maps(model, image), settings))
+    large = max(image.shape) > LARGEST_WHOLE_PX
+    maps = tiled_maps(model.module, image) if large else predict_maps(model, image)
+    return tuple(_inside(line, image.shape) for line in trace_lines(maps, settings))
 
 
 def _inside(line: TracedLine, shape: tuple[int, int]) -> TracedLine:
@@ -49,12 +54,7 @@ def _inside(line: TracedLine, shape: tuple[int, int]) -> TracedLine:
     limit = np.array([shape[1] - 0.5, shape[0] - 0.5])
     if (line.points_px <= limit).all():
         return line
-    return TracedLine(
-        points_px=np.minimum(line.points_px, limit),
-        half_width_px=line.half_width_px,
-        confidence=line.confidence,
-        flags=line.flags,
-    )
+    return replace(line, points_px=np.minimum(line.points_px, limit))
 
 
 def prediction(
@@ -72,6 +72,8 @@ def prediction(
             {
                 "id": n,
                 "points_px": np.round(line.points_px, 2).tolist(),
+                # Standard deviation of each vertex across the line.
+                "sigma_px": None if line.sigma_px is None else np.round(line.sigma_px, 2).tolist(),
                 "width_px": round(line.width_px, 2),
                 "length_px": round(line.length_px, 2),
                 "length_nm": None if pixel_nm is None else round(line.length_px * pixel_nm, 3),

@@ -13,7 +13,9 @@ Inside this module lengths are map pixels (`stride` image pixels), orientations 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numba
 import numpy as np
@@ -21,6 +23,9 @@ import numpy as np
 from physics.errors import require
 from train.curves import TracedLine
 from train.targets import Maps
+
+if TYPE_CHECKING:
+    from train.linker import Linker
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,8 +35,8 @@ class TraceSettings:
     `seed_level` and `follow_level` are the strengths, in [0, 1], from which a ridge seeds a trace and keeps it going.
     A trace coasts through `coast_px` of weaker ridge, and runs along an occupied stretch for `overlap_px`.
     Fragments under `shortest_fragment_px` are dropped before joining, lines under `shortest_px` after it; so are
-    lines of a confidence below `lowest_confidence`. Gaps up to `bridge_px` can be bridged. `wavelength_px` is what
-    the final smoothing takes for a wiggle.
+    lines of a mean ridge strength below `lowest_strength` or of a confidence below `lowest_confidence`. Gaps up to
+    `bridge_px` can be bridged. `wavelength_px` is what the final smoothing takes for a wiggle.
     `heading_gain`, `curvature_gain` and `side_gain` are how much of an innovation corrects a predicted state; where
     the orientations are spread as only lines that meet spread them, headings are trusted by `ambiguous_trust`.
 
@@ -45,7 +50,8 @@ class TraceSettings:
     overlap_px: float = 14.0
     shortest_fragment_px: float = 6.0
     shortest_px: float = 12.0
-    lowest_confidence: float = 0.3
+    lowest_strength: float = 0.3
+    lowest_confidence: float = 0.0
     bridge_px: float = 44.0
     wavelength_px: float = 13.8
     heading_gain: float = 0.88
@@ -54,7 +60,7 @@ class TraceSettings:
     ambiguous_trust: float = 0.33
 
     def __post_init__(self) -> None:
-        for name in ("seed_level", "follow_level", "lowest_confidence"):
+        for name in ("seed_level", "follow_level", "lowest_strength", "lowest_confidence"):
             value = getattr(self, name)
             require(0 <= value <= 1, name, "lie in [0, 1]", value)
         for name in ("coast_px", "overlap_px", "shortest_fragment_px", "shortest_px", "bridge_px", "wavelength_px"):
@@ -67,30 +73,44 @@ class Fragment:
     """One trace: `points` (V, 2) in map pixels about 1 apart, `strength` (V,) of its ridge in [0, 1].
 
     `bridged` (V,) is True where vertices were laid across a gap. `closed` fragments end next to where they start.
+    `link_odds` are the log odds of the least certain joint in it, 9 where there is none.
     """
 
     points: np.ndarray
     strength: np.ndarray
     bridged: np.ndarray
     closed: bool = False
+    link_odds: float = 9.0
 
     def reversed(self) -> Fragment:
-        return Fragment(
-            points=self.points[::-1], strength=self.strength[::-1], bridged=self.bridged[::-1], closed=self.closed
-        )
+        return replace(self, points=self.points[::-1], strength=self.strength[::-1], bridged=self.bridged[::-1])
 
 
-def trace_lines(maps: Maps, settings: TraceSettings | None = None) -> tuple[TracedLine, ...]:
-    """The lines drawn in `maps`, in image pixel coordinates, longest first.
+def concatenated(fragments: Sequence[Fragment]) -> Fragment:
+    """One open fragment from several, in their order."""
+    return Fragment(
+        points=np.concatenate([f.points for f in fragments]),
+        strength=np.concatenate([f.strength for f in fragments]),
+        bridged=np.concatenate([f.bridged for f in fragments]),
+        link_odds=min(f.link_odds for f in fragments),
+    )
+
+
+def trace_lines(
+    maps: Maps, settings: TraceSettings | None = None, linker: Linker | None = None
+) -> tuple[TracedLine, ...]:
+    """The lines drawn in `maps`, in image pixel coordinates, longest first; the linker is the shipped one by default.
 
     Works on the maps of the whole image, so that no line is cut where tiles meet.
     """
-    from train.link import finished_lines, linked
+    from train.link import finished_lines, joined
+    from train.linker import shipped_linker
 
     settings = settings or TraceSettings()
+    linker = linker or shipped_linker()
     volume = lifted_volume(maps)
     fragments = trace_fragments(maps, settings, volume)
-    return finished_lines(linked(fragments, maps, volume, settings), maps, settings)
+    return finished_lines(joined(fragments, maps, volume, settings, linker), maps, settings, linker)
 
 
 def lifted_volume(maps: Maps) -> np.ndarray:
