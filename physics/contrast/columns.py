@@ -244,7 +244,7 @@ def _direct(
 
 
 def _check_particles(particles: Sequence[Particle], beams: BeamSet | None) -> None:
-    require(beams is None or not particles, "particles", "hold no spheres or voids under many beams", f"{len(particles)} of them",
+    require(beams is None or not particles, "particles", "hold no spheres, voids or twins under many beams", f"{len(particles)} of them",
             "image them with two beams; plates and clusters are lines and sheets")  # fmt: skip
 
 
