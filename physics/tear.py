@@ -104,6 +104,11 @@ class Tear:
         raised[1][lip], raised[2][lip] = tangent * (c * along - s * across), tangent * (s * along + c * across)
         return tuple(raised)
 
+    def reach_nm(self) -> tuple[np.ndarray, np.ndarray]:
+        """Least and greatest x and y (2,) of the gap and its lips."""
+        outline_nm, _ = self.outline()
+        return outline_nm.min(axis=0) - self.lip_nm, outline_nm.max(axis=0) + self.lip_nm
+
     @property
     def _length_nm(self) -> float:
         return float(np.linalg.norm(self.tips_nm[1] - self.tips_nm[0]))

@@ -195,8 +195,17 @@ def _scene(
         crystal=crystal, foil=foil, beam=beam, dislocations=found.lines, faults=found.faults,
         particles=found.particles, deposits=deposits, detector=detector, shape=config.shape, pixel_nm=specimen.pixel_nm,
         visible_contrast=config.visible_contrast, slice_nm=config.slice_nm, core_nm=config.core_nm,
-        surfaces=config.surfaces, elasticity=config.elasticity, foil_renderer=config.foil_renderer,
+        surfaces=config.surfaces, elasticity=config.elasticity, foil_renderer=_renderer(config.foil_renderer),
     )  # fmt: skip
+
+
+def _renderer(name: str) -> str:
+    """The `foil_renderer` of a Scene: Blender is named with its version."""
+    if name == "numpy":
+        return name
+    from render.blender import renderer_name  # Blender only where it is asked for
+
+    return renderer_name()
 
 
 def _surroundings(config: SampleConfig) -> SurroundingsConfig:

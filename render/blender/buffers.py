@@ -26,13 +26,13 @@ LEVEL_GAP_NM = 1.0
 
 
 def foil_buffers(
-    faces: list[np.ndarray], middle: np.ndarray | None, solids: list[Solid], shape: tuple[int, int], pixel_nm: float
+    faces: list[np.ndarray], middles: list[np.ndarray], solids: list[Solid], shape: tuple[int, int], pixel_nm: float
 ) -> dict[str, np.ndarray]:
     """Buffers (Y, X) float32 of a foil in one render, as `render.blender.foil.cast_buffers` tells.
 
     `faces` are the grids (N, M, 3) of entrance and exit. Every surface is clear and adds the height at which a ray crosses
     it to the light group of its own. Each stands on a level of its own above the last, since of two surfaces at one
-    height a ray would meet one. The mid-surface is the highest: what a ray meets first gives the normal.
+    height a ray would meet one. Sheets of the mid-surface are highest: what a ray meets first gives the normal.
 
     Raises ArithmeticError where a ray leaves a solid more or less often than it enters, from any of a few shifted places.
     """
@@ -52,18 +52,18 @@ def foil_buffers(
         skirts_nm[group] = members[0].skirt_nm
         _shine(add_mesh(group, np.concatenate(vertices), np.concatenate(triangles)), group, first)
         lifts_nm[group] -= first
-    if middle is not None:
-        sheet = add_grid("middle", middle + [0, 0, level_nm - middle[..., 2].min()])
+    for k, middle in enumerate(middles):
+        sheet = add_grid(f"middle {k}", middle + [0, 0, level_nm - middle[..., 2].min()])
         sheet.data.shade_smooth()
         sheet.data.materials.append(clear("middle"))
-        level_nm += float(np.ptp(middle[..., 2]))
+        level_nm += float(np.ptp(middle[..., 2])) + LEVEL_GAP_NM
     _one_ray_a_pixel(shape, pixel_nm, -CLEARANCE_NM, level_nm + CLEARANCE_NM)
     scene, layer = bpy.context.scene, bpy.context.scene.view_layers[0]
     scene.cycles.transparent_max_bounces = MOST_CROSSINGS
     layer.use_pass_normal = True
     layer.pass_alpha_threshold = 0.0
     crossed, normals = _crossings(("entrance", "exit", *skirts_nm), shape, pixel_nm)
-    buffers = {} if middle is None else {"normals": normals}
+    buffers = {} if not middles else {"normals": normals}
     # On the level of a face its lowest vertex is at 0.
     buffers["entrance"] = crossed["entrance"][..., 0] + np.float32(faces[0][..., 2].min())
     buffers["exit"] = crossed["exit"][..., 1] + np.float32(faces[1][..., 2].min())

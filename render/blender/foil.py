@@ -15,7 +15,7 @@ from physics.deposit import Deposit
 from physics.errors import require
 from physics.particle import Particle
 from render.blender.lips import rolled_solid
-from render.blender.meshes import Solid, deposit_solid, face_grid, grain_solid, middle_grid, sphere_solid
+from render.blender.meshes import Solid, deposit_solid, face_grid, grain_solid, middle_grids, sphere_solid
 from render.blender.process import blender, renderer_name
 from render.foil import FoilColumns
 from render.foil_library import FoilLibrary, content_key
@@ -69,8 +69,8 @@ def cast_buffers(
         is_deposit = isinstance(m, Deposit)
         summed.append(deposit_solid(m, placed, pixel_nm, _group(m)) if is_deposit else sphere_solid(m.centre_nm, m.radius_nm, _group(m)))
     solids = [solid for solid in convex if solid is not None] + summed
-    middle = middle_grid(placed, shape, pixel_nm)
-    return blender().call("foil_buffers", faces, middle, solids, tuple(shape), float(pixel_nm))
+    middles = middle_grids(placed, shape, pixel_nm)
+    return blender().call("foil_buffers", faces, middles, solids, tuple(shape), float(pixel_nm))
 
 
 def _columns(

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 FACE_ERROR_NM = 0.004  # how far a face mesh may lie off the curved face it stands for
 MOST_CELLS = 800  # along one side of a face mesh
+LIP_CELLS = 45  # across a bent lip
 MIDDLE_CELLS = 64  # the normal of a paraboloid is all but linear over them
 OUTLINE_ERROR_NM = 0.02
 LEAST_SECTORS, MOST_SECTORS = 24, 256
@@ -61,17 +62,25 @@ def face_grid(placed: FoilShape, shape: tuple[int, int], pixel_nm: float, side: 
     return placed.face_points_nm(*_grid(reach_nm, columns, rows), side)
 
 
-def middle_grid(placed: FoilShape, shape: tuple[int, int], pixel_nm: float) -> np.ndarray | None:
-    """Points (N, M, 3) of the mid-surface, whose normal the lattice follows; None where it is a plane."""
-    if placed.lipped:
-        x_nm, y_nm = np.meshgrid(*_columns(shape, pixel_nm))
-    elif placed.bent:
-        reach_nm = np.array(field_nm(shape, pixel_nm)) / 2 + 2 * pixel_nm
-        # Two cells more, since the normal of a border vertex is that of one side.
-        x_nm, y_nm = _grid(reach_nm * (1 + 4 / MIDDLE_CELLS), MIDDLE_CELLS + 1, MIDDLE_CELLS + 1)
-    else:
-        return None
-    return np.stack([x_nm, y_nm, placed.mid_z_nm(x_nm, y_nm)], axis=-1)
+def middle_grids(placed: FoilShape, shape: tuple[int, int], pixel_nm: float) -> list[np.ndarray]:
+    """Grids of points (N, M, 3) of the mid-surface, whose normal the lattice follows, later ones to lie over earlier ones.
+
+    One of the whole field, and a finer one of each tear's bent lips; none where all of it is a plane.
+    """
+    if not (placed.bent or placed.lipped):
+        return []
+    # Two cells more than the field, since the normal of a border vertex is that of one side.
+    reach_nm = (np.array(field_nm(shape, pixel_nm)) / 2 + 2 * pixel_nm) * (1 + 4 / MIDDLE_CELLS)
+    grids = [_grid(reach_nm, MIDDLE_CELLS + 1, MIDDLE_CELLS + 1)]
+    x_nm, y_nm = _columns(shape, pixel_nm)
+    for tear in placed.foil.tears:
+        if tear.lips == "bent":
+            low, high = tear.reach_nm()
+            parts = math.ceil(pixel_nm / (tear.lip_nm / LIP_CELLS))
+            axes = [_between(axis, low[i], high[i], pixel_nm / parts) for i, axis in enumerate((x_nm, y_nm))]
+            if min(map(len, axes)) > 1:
+                grids.append(tuple(np.meshgrid(*axes)))
+    return [np.stack([x, y, placed.mid_z_nm(x, y)], axis=-1) for x, y in grids]
 
 
 def grain_solid(
@@ -165,6 +174,13 @@ def _columns(shape: tuple[int, int], pixel_nm: float) -> tuple[np.ndarray, np.nd
     """x and y of the columns, one more on every side, both rising."""
     x_nm, y_nm = column_positions_nm((shape[0] + 2, shape[1] + 2), pixel_nm)
     return x_nm, y_nm[::-1]
+
+
+def _between(axis_nm: np.ndarray, low_nm: float, high_nm: float, step_nm: float) -> np.ndarray:
+    """Positions `step_nm` apart, some of them those of `axis_nm`, from below one limit to above the other."""
+    first, last = max(low_nm, axis_nm[0]), min(high_nm, axis_nm[-1])
+    begin, end = math.floor((first - axis_nm[0]) / step_nm), math.ceil((last - axis_nm[0]) / step_nm)
+    return axis_nm[0] + step_nm * np.arange(begin, end + 1)
 
 
 def _grid(reach_nm: np.ndarray, columns: int, rows: int) -> tuple[np.ndarray, np.ndarray]:

@@ -28,9 +28,10 @@ def add_mesh(
     if isinstance(faces, np.ndarray):
         corners = np.ascontiguousarray(faces, dtype=np.int32)
         mesh.vertices.add(len(vertices))
-        mesh.vertices.foreach_set("co", np.ascontiguousarray(vertices, dtype=np.float32).ravel())
+        mesh.attributes["position"].data.foreach_set("vector", np.ascontiguousarray(vertices, dtype=np.float32).ravel())
         mesh.loops.add(corners.size)
-        mesh.loops.foreach_set("vertex_index", corners.ravel())
+        numbers = mesh.attributes.get(".corner_vert") or mesh.attributes.new(".corner_vert", "INT", "CORNER")
+        numbers.data.foreach_set("value", corners.ravel())
         mesh.polygons.add(len(corners))
         mesh.polygons.foreach_set("loop_start", np.arange(0, corners.size, corners.shape[1], dtype=np.int32))
     else:
