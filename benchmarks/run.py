@@ -10,6 +10,7 @@ from pathlib import Path
 
 import anisotropic
 import field
+import foils
 import gpu
 import images
 import labels
@@ -23,7 +24,7 @@ HERE = Path(__file__).resolve().parent
 
 
 def main() -> int:
-    scripts = (field, images, anisotropic, many_beam, surfaces, gpu, labels, training)
+    scripts = (field, images, anisotropic, many_beam, surfaces, foils, gpu, labels, training)
     rows = [row for script in scripts for row in script.rows()]
     width = max(len(row.case) for row in rows)
     print(f"{'case':<{width}}  {'wall s':>8}  {'CPU s':>8}  {'allowed':>8}  error")

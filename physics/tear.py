@@ -82,13 +82,14 @@ class Tear:
         In the gap d runs on below 0, so that a mesh across the border has no kink there.
         """
         x, y = np.broadcast_arrays(np.asarray(x_nm, dtype=np.float64), np.asarray(y_nm, dtype=np.float64))
-        raised = np.zeros((3, *x.shape))
+        shape, x, y = x.shape, x.ravel(), y.ravel()
+        raised = np.zeros((3, x.size))
         (c, s), (x_0, y_0) = self._axis, self.tips_nm.mean(axis=0)
         tau = 2 * (c * (x - x_0) + s * (y - y_0)) / self._length_nm
         aside = c * (y - y_0) - s * (x - x_0) - self.sag_nm * (1 - tau**2)
         lip = (np.abs(tau) < 1) & (np.abs(aside) < self.lip_nm + self.width_nm / 2)
         if self.lips == "rolled" or not lip.any():
-            return tuple(raised)
+            return tuple(raised.reshape(3, *shape))
         tau, aside = tau[lip], aside[lip]
         left = 1 - tau**2
         share, share_slope = left**2, -4 * tau * left
@@ -102,7 +103,7 @@ class Tear:
         across = -share * near**2 * toward
         raised[0][lip] = tangent * self.lip_nm / 3 * share * near**3
         raised[1][lip], raised[2][lip] = tangent * (c * along - s * across), tangent * (s * along + c * across)
-        return tuple(raised)
+        return tuple(raised.reshape(3, *shape))
 
     def reach_nm(self) -> tuple[np.ndarray, np.ndarray]:
         """Least and greatest x and y (2,) of the gap and its lips."""
