@@ -17,7 +17,6 @@ import numpy as np
 from physics.errors import require
 from physics.frozen import frozen_array
 
-
 # Planes steeper than this are taken as edge-on: over a foil of 1 um they stand 1e-3 nm off.
 LEAST_NZ = 1e-6
 

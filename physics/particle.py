@@ -21,8 +21,8 @@ class Particle:
     "coherent_sphere": radius R, strain `misfit` (epsilon of Ashby & Brown 1963: the constrained strain, u = epsilon r
     inside; positive where the sphere is too large). "plate": a thin disc of `radius_nm` and `thickness_nm` on
     `plane_hkl`, whose misfit strain is along the normal alone. "cluster": a disc of point defects, `thickness_nm` being
-    the spacing of the layer that is put in (misfit +1) or missing (-1). "void": a sphere without matter, free of strain. "inclusion": a sphere off every
-    Bragg condition, free of strain, that lets exp(-h / mean_free_path_nm) of the electrons pass h of it.
+    the spacing of the layer that is put in (misfit +1) or missing (-1). "void": a sphere without matter, free of strain. "inclusion": a
+    sphere off every Bragg condition, free of strain, that lets exp(-h / mean_free_path_nm) of the electrons pass h of it.
     `xi_ratio` is the extinction distance (and the absorption lengths) of a sphere's own crystal over the matrix's.
 
     Raises InputError for an unknown kind, sizes that are not positive, or a field that its kind does not use.

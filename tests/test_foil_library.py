@@ -126,7 +126,8 @@ def test_a_scene_is_the_same_bytes_without_a_library_and_with_a_cold_and_a_warm_
 
 @needs_bpy
 def test_a_dataset_is_the_same_bytes_whatever_library_and_workers(tmp_path):
-    arguments = ["out=x", "shape=[32,32]", "scene=pileup", "foil_renderer=bpy", "scene.max_lines=3", "material=al"]
+    arguments = ["out=x", "shape=[32,40]", "scene=pileup", "material=al", "beam=bf", "slice_nm=3", "pixel_nm=2", "surfaces=false",
+                 "foil_renderer=bpy", "surroundings.edge_share=1"]  # fmt: skip
     config = {k: v for k, v in compose("render", arguments).items() if k not in ("out", "n", "seed", "workers", "shard", "foil_library")}
     runs = {"plain": {"workers": 0}, "cold": {"workers": 2, "foil_library": tmp_path / "library"},
             "warm": {"workers": 0, "foil_library": tmp_path / "library"}}  # fmt: skip

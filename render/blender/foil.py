@@ -15,7 +15,7 @@ from physics.deposit import Deposit
 from physics.errors import require
 from physics.particle import Particle
 from render.blender.lips import rolled_solid
-from render.blender.meshes import Solid, deposit_solid, face_grid, grain_solid, middle_grids, sphere_solid
+from render.blender.meshes import deposit_solid, face_grid, grain_solid, middle_grids, sphere_solid
 from render.blender.process import blender, renderer_name
 from render.foil import FoilColumns
 from render.foil_library import FoilLibrary, content_key
