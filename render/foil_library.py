@@ -36,7 +36,8 @@ if TYPE_CHECKING:
 CONDITIONS = ("s_inv_nm", "xi_g_nm", "xi_prime_over_xi", "turn_inv_nm_per_um", "normal_uvw", "misfit", "xi_ratio")
 SOURCES = ("physics/boundary.py", "physics/deposit.py", "physics/frames.py", "physics/opening.py", "physics/relief.py",
            "physics/tear.py", "render/foil.py", "render/foil_library.py", "render/blender/buffers.py",
-           "render/blender/foil.py", "render/blender/lips.py", "render/blender/meshes.py", "render/blender/objects.py")  # fmt: skip
+           "render/blender/foil.py", "render/blender/lips.py", "render/blender/materials.py", "render/blender/meshes.py",
+           "render/blender/objects.py")  # fmt: skip
 
 
 def content_key(
