@@ -12,6 +12,7 @@ import anisotropic
 import anisotropic_surfaces
 import decode
 import field
+import foils
 import gpu
 import images
 import labels
@@ -28,7 +29,8 @@ HERE = Path(__file__).resolve().parent
 
 def main() -> int:
     scripts = (
-        field, images, anisotropic, many_beam, surfaces, anisotropic_surfaces, network, gpu, labels, training, decode, scaling,
+        field, images, anisotropic, many_beam, surfaces, anisotropic_surfaces, foils, network, gpu, labels, training, decode,
+        scaling,
     )  # fmt: skip
     rows = [row for script in scripts for row in script.rows()]
     width = max(len(row.case) for row in rows)

@@ -1,8 +1,10 @@
-"""A boundary to a second grain, seen through the foil.
+"""A boundary to a second grain, or the two of a twin, seen through the foil.
 
 The two grains diffract into different directions, so that the beams of one do not couple to those of the other: a
 column that crosses the boundary is a crystal of the first grain over (or under) one of the second. Where the boundary
-is inclined the first grain tapers out, and its thickness fringes run along the boundary.
+is inclined the first grain tapers out, and its thickness fringes run along the boundary. A twin between two parallel
+boundaries interrupts the first grain, whose beams cross it without coupling, their phases running on (as in a void:
+`physics.strain.inclusions`).
 """
 
 from __future__ import annotations
@@ -15,10 +17,16 @@ import numpy as np
 from physics.errors import require
 from physics.frozen import frozen_array
 
+# Planes steeper than this are taken as edge-on: over a foil of 1 um they stand 1e-3 nm off.
+LEAST_NZ = 1e-6
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class GrainBoundary:
     """A plane through `point_nm` (3,) with `normal` (3,), image frame, pointing into the second grain.
+
+    `width_nm` None: everything beyond the plane is the second grain; a number: a twin or lamella, which a parallel plane
+    ends so far along the normal.
 
     The second grain is perfect, in its own two-beam condition `s_inv_nm`, `xi_g_nm` with absorption lengths
     `xi_prime_over_xi` times `xi_g_nm`; a large `s_inv_nm` leaves it bright. `turn_inv_nm_per_um` is how its s changes
@@ -33,6 +41,7 @@ class GrainBoundary:
     xi_g_nm: float
     xi_prime_over_xi: float = 10.0
     turn_inv_nm_per_um: tuple[float, float] = (0.0, 0.0)
+    width_nm: float | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "point_nm", frozen_array(self.point_nm, (3,), "boundary.point_nm"))
@@ -47,14 +56,40 @@ class GrainBoundary:
             require(not math.isnan(value) and (name == "xi_prime_over_xi" or math.isfinite(value)), f"boundary.{name}",
                     "be a number", value)  # fmt: skip
             object.__setattr__(self, name, value)
+        if self.width_nm is not None:
+            object.__setattr__(self, "width_nm", float(frozen_array([self.width_nm], (1,), "boundary.width_nm")[0]))
+            require(self.width_nm > 0, "boundary.width_nm", "be > 0", self.width_nm)
         require(self.xi_g_nm > 0, "boundary.xi_g_nm", "be > 0", self.xi_g_nm)
         require(self.xi_prime_over_xi >= 1, "boundary.xi_prime_over_xi", "be >= 1", self.xi_prime_over_xi)
+
+    @property
+    def unit_normal(self) -> np.ndarray:
+        return self.normal / np.linalg.norm(self.normal)
+
+    def half_spaces(self) -> list[list[float]]:
+        """Rows (n, d) with n . r <= d in the second grain: one, or the two of a twin."""
+        n = self.unit_normal
+        level_nm = float(n @ self.point_nm)
+        beyond = [[*(-n).tolist(), -level_nm]]
+        return beyond if self.width_nm is None else [*beyond, [*n.tolist(), level_nm + self.width_nm]]
+
+    def twin_z_nm(self, x_nm: np.ndarray, y_nm: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Upper and lower height (...) of a twin in the columns at (x, y); very far ones where it is seen edge-on."""
+        slope_x, slope_y, half_nm, middle_nm = self.twin_slab()
+        z = middle_nm[2] + slope_x * (x_nm - middle_nm[0]) + slope_y * (y_nm - middle_nm[1])
+        return z + half_nm, z - half_nm
+
+    def twin_slab(self) -> tuple[float, float, float, np.ndarray]:
+        """Slopes of a twin's middle plane along x and y, half its height in a column, and a point (3,) on the plane."""
+        nx, ny, nz = self.unit_normal
+        nz = math.copysign(max(abs(nz), LEAST_NZ), nz)
+        return -nx / nz, -ny / nz, self.width_nm / 2 / abs(nz), self.point_nm + self.unit_normal * self.width_nm / 2
 
     def split(
         self, x_nm: np.ndarray, y_nm: np.ndarray, entrance_z_nm: np.ndarray, exit_z_nm: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
         """Entrance and exit (...) of the first grain in columns between two faces; equal where it is absent."""
-        nx, ny, nz = self.normal / np.linalg.norm(self.normal)
+        nx, ny, nz = self.unit_normal
         level = nx * (self.point_nm[0] - x_nm) + ny * (self.point_nm[1] - y_nm)
         if abs(nz) < 1e-9:  # edge-on: a column lies wholly in one grain
             first = level >= 0

@@ -9,6 +9,7 @@ Axes: M outline modes, P points.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -62,29 +63,35 @@ class Deposit:
         """No part of it lies farther than this from its centre."""
         return self.radius_nm * (1 + sum(abs(a) for a in self.lobes))
 
+    def outline_nm(self, angle_rad: np.ndarray) -> np.ndarray:
+        """Distance (...) of the outline from the centre at angles from its long axis, before the squeeze across."""
+        lobes = sum((amplitude * np.cos((m + 2) * angle_rad) for m, amplitude in enumerate(self.lobes)), np.zeros_like(angle_rad))
+        return self.radius_nm * (1.0 + lobes)
+
     def height_nm(self, x_nm: np.ndarray, y_nm: np.ndarray) -> np.ndarray:
         """Thickness (...) of the deposit at (x, y), along the beam."""
         turn = math.radians(self.turn_deg)
         dx, dy = np.asarray(x_nm) - self.centre_nm[0], np.asarray(y_nm) - self.centre_nm[1]
         along = dx * math.cos(turn) + dy * math.sin(turn)
         across = (dy * math.cos(turn) - dx * math.sin(turn)) / self.aspect
-        outline = np.ones(np.broadcast(along, across).shape)
-        if self.lobes:
-            angle = np.arctan2(across, along)
-            for m, amplitude in enumerate(self.lobes):
-                outline = outline + amplitude * np.cos((m + 2) * angle)
-        fill = 1 - (along**2 + across**2) / (self.radius_nm * outline) ** 2
+        outline_nm = self.outline_nm(np.arctan2(across, along)) if self.lobes else self.radius_nm
+        fill = 1 - (along**2 + across**2) / outline_nm**2
         inside = fill > 0
         return np.where(inside, self.thickness_nm * np.maximum(fill, 0.0) ** self.profile, 0.0)
 
 
 def transmission(deposits: tuple[Deposit, ...], x_nm: np.ndarray, y_nm: np.ndarray) -> np.ndarray:
     """Share (Y, X) of the electrons that pass the deposits over the columns x_nm (X,), y_nm (Y,) of an image."""
+    return np.exp(-mean_free_paths(deposits, x_nm, y_nm))
+
+
+def mean_free_paths(deposits: Sequence[Deposit], x_nm: np.ndarray, y_nm: np.ndarray) -> np.ndarray:
+    """Mean free paths (Y, X) that an electron has to go through the deposits over the columns of an image."""
     absorbed = np.zeros((len(y_nm), len(x_nm)))
     for deposit, rows, columns in _windows(deposits, x_nm, y_nm):
         height = deposit.height_nm(x_nm[None, columns], y_nm[rows, None])
         absorbed[rows, columns] += height / deposit.mean_free_path_nm
-    return np.exp(-absorbed)
+    return absorbed
 
 
 def covered(deposit: Deposit, x_nm: np.ndarray, y_nm: np.ndarray) -> np.ndarray:

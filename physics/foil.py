@@ -9,6 +9,7 @@ from physics.errors import require
 from physics.frozen import frozen_array
 from physics.opening import Opening
 from physics.relief import Relief
+from physics.tear import Tear
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,8 +22,9 @@ class Foil:
     `curvature_inv_um` is that of the mid-surface along the in-image direction `curvature_azimuth_deg`
     and `cross_curvature_inv_um` that along the direction 90 degrees anticlockwise of it: positive is a dome
     toward the gun, z_mid = -(curvature u^2 + cross_curvature v^2) / 2.
-    `relief` is added to both faces, `openings` thin the foil toward holes and edges, and beyond `boundary` there is
-    another grain. All three lie fixed in the image frame.
+    `relief` is added to both faces, `openings` thin the foil toward holes and edges, `tears` are cracks with bent or rolled
+    lips, beyond `boundary` there is another grain, and `twins` are lamellae of another orientation. All of them lie fixed
+    in the image frame.
 
     Raises InputError for a thickness that is not positive or angles out of range.
     """
@@ -37,6 +39,8 @@ class Foil:
     relief: Relief | None = None
     openings: tuple[Opening, ...] = ()
     boundary: GrainBoundary | None = None
+    tears: tuple[Tear, ...] = ()
+    twins: tuple[GrainBoundary, ...] = ()
 
     def __post_init__(self) -> None:
         for name in ("thickness_nm", "wedge_deg", "wedge_azimuth_deg", "curvature_inv_um",
@@ -44,7 +48,14 @@ class Foil:
             value = getattr(self, name)
             frozen_array([value], (1,), f"foil.{name}")
             object.__setattr__(self, name, float(value))
-        object.__setattr__(self, "openings", tuple(self.openings))
+        for name in ("openings", "tears", "twins"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+        require(self.boundary is None or self.boundary.width_nm is None, "boundary.width_nm", "be left out for a second grain",
+                self.boundary and self.boundary.width_nm, "give the lamella in foil.twins")  # fmt: skip
+        require(all(twin.width_nm is not None for twin in self.twins), "twins.width_nm", "be given for a twin", "none")
+        for tear in self.tears:
+            require(tear.lips != "rolled" or tear.lip_nm > self.thickness_nm / 2, "tears.lip_nm",
+                    f"be > thickness / 2 = {self.thickness_nm / 2:g} for rolled lips", tear.lip_nm)  # fmt: skip
         require(self.thickness_nm > 0, "foil.thickness_nm", "be > 0", self.thickness_nm)
         require(self.thickness_nm <= 2000, "foil.thickness_nm", "be <= 2000", self.thickness_nm,
                 "thicker foils transmit no beam that two-beam theory describes")  # fmt: skip
@@ -56,5 +67,5 @@ class Foil:
 
     @property
     def smooth(self) -> bool:
-        """Whether both faces are planes or parabolas, without relief, opening or boundary."""
-        return self.relief is None and not self.openings and self.boundary is None
+        """Whether both faces are planes or parabolas, without relief, opening, tear or boundary."""
+        return self.relief is None and not (self.openings or self.tears or self.twins) and self.boundary is None

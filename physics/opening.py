@@ -39,19 +39,23 @@ class Opening:
         object.__setattr__(self, "taper_nm", float(self.taper_nm))
         require(self.taper_nm > 0, "openings.taper_nm", "be > 0", self.taper_nm)
 
-    def thickness_share(self, x_nm: np.ndarray, y_nm: np.ndarray) -> np.ndarray:
-        """Share (...) of the full thickness at (x, y): 0 inside the opening, rising to 1 away from it."""
+    def thickness_share(self, x_nm: np.ndarray, y_nm: np.ndarray, beyond: bool = False) -> np.ndarray:
+        """Share (...) of the full thickness at (x, y): 0 inside the opening, rising to 1 away from it.
+
+        With `beyond` it runs on below 0 inside, as an odd function of the distance from the border: a mesh whose two
+        faces cross there has its edge on the border itself, wherever its vertices are.
+        """
         x, y = np.broadcast_arrays(np.asarray(x_nm, dtype=np.float64), np.asarray(y_nm, dtype=np.float64))
         share = np.empty(x.size)
         over_threads(
             _shares, -(-x.size // POINTS_A_PIECE), np.ascontiguousarray(x).ravel(), np.ascontiguousarray(y).ravel(),
-            np.array(self.outline_nm), self.taper_nm, share,
+            np.array(self.outline_nm), self.taper_nm, bool(beyond), share,
         )  # fmt: skip
         return share.reshape(x.shape)
 
 
 @numba.njit(cache=True, error_model="numpy", nogil=True)
-def _shares(begin, end, x, y, outline, taper, share):
+def _shares(begin, end, x, y, outline, taper, beyond, share):
     low_x, high_x = outline[:, 0].min() - FULL_TAPERS * taper, outline[:, 0].max() + FULL_TAPERS * taper
     low_y, high_y = outline[:, 1].min() - FULL_TAPERS * taper, outline[:, 1].max() + FULL_TAPERS * taper
     for i in range(begin * POINTS_A_PIECE, min(len(x), end * POINTS_A_PIECE)):
@@ -68,4 +72,6 @@ def _shares(begin, end, x, y, outline, taper, share):
             t = min(1.0, max(0.0, ((x[i] - ax) * ex + (y[i] - ay) * ey) / max(ex * ex + ey * ey, 1e-30)))
             nearest_sq = min(nearest_sq, (x[i] - ax - t * ex) ** 2 + (y[i] - ay - t * ey) ** 2)
             k = j
-        share[i] = 0.0 if inside else -math.expm1(-math.sqrt(nearest_sq) / taper)
+        share[i] = -math.expm1(-math.sqrt(nearest_sq) / taper)
+        if inside:
+            share[i] = -share[i] if beyond else 0.0

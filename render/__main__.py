@@ -20,7 +20,7 @@ scheduler=tcp://…: on a running dask cluster. A value can be fixed (foil.thick
   python -m render out=S.zarr scene=file scene.file=scene.json 'beam.series=[[2,0,0],[0,2,0]]'
   python -m render out=B.zarr scene=file scene.file=edited.blend
 """
-PATH_KEYS = ("out", "scene.file", "scene.backgrounds", "scheduler")
+PATH_KEYS = ("out", "scene.file", "scene.backgrounds", "scheduler", "foil_library")
 
 
 def main(argv: list[str]) -> None:

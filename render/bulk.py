@@ -52,6 +52,7 @@ class ShardTask:
     seed: int
     shard: int
     device: str = "cpu"
+    foil_library: Path | None = None
 
 
 def render_dataset(
@@ -65,13 +66,15 @@ def render_dataset(
     shard: int | None = None,
     keep_intensity: bool = True,
     device: str = "cpu",
+    foil_library: str | os.PathLike[str] | None = None,
     progress: bool = True,
 ) -> Path:
     """Render `n` images of `config` (a plain mapping, see `SampleConfig.from_dict`) into the dataset `out`.
 
     `workers` 0: in this process; k: on k processes of one thread each; `scheduler` "tcp://…": on a running dask
     cluster that sees the same `out`. `shard` None: a size that suits n. What is already finished in `out` is kept.
-    Image 0 is rendered before anything is written. `device` "cuda" computes the intensities of a shard together on a GPU.
+    Image 0 is rendered before anything is written. `foil_library`: a folder of foils that Blender has cast, which workers
+    share. `device` "cuda" computes the intensities of a shard together on a GPU.
 
     Raises InputError for a configuration without images, an `out` that holds something else, or a device that is not
     there or does not model what is asked for.
@@ -85,17 +88,18 @@ def render_dataset(
     shape = first_scene.shape
     plan = Plan(n=n, shape=shape, shard=default_shard(n, shape) if shard is None else shard, keep_intensity=keep_intensity)
     path = Path(out).absolute()
+    library = None if foil_library is None else Path(foil_library).absolute()
     attributes = header(config, plan, seed, device)
     state = _state(path, attributes)
     if state == "complete":
         return path
     split = split_indices(plan.n, seed, max(1, len(sampling.beam.series)))
-    ready = {} if state else {0: simulate_batch([first_scene], device)[0]}
+    ready = {} if state else {0: simulate_batch([first_scene], device, library)[0]}
     if state is None:
         create_dataset(path, plan, attributes, split)
     try:
         with _client(workers, scheduler) as client, _alone(path):
-            _render_missing(path, plan, sampling, seed, device, client, ready, progress)
+            _render_missing(path, plan, sampling, seed, device, library, client, ready, progress)
     except InputError:
         # The configuration draws a Scene that cannot be, and will at every attempt. Finished work stays. By now
         # the workers have stopped, so that none writes into what is removed.
@@ -122,7 +126,7 @@ def render_shard(task: ShardTask, ready: Mapping[int, Micrograph] | None = None,
         micrographs = []
         for i in task.plan.images(task.shard):
             with _named(i):
-                micrographs.append((ready or {}).get(i) or simulate(sample(task.config, task.seed, i)))
+                micrographs.append((ready or {}).get(i) or simulate(sample(task.config, task.seed, i), task.foil_library))
             count(1)
     write_shard(task.path, task.plan, task.shard, micrographs, summary(micrographs))
 
@@ -134,7 +138,7 @@ def _rendered_together(task: ShardTask) -> list[Micrograph]:
         with _named(i):
             scenes.append(sample(task.config, task.seed, i))
             check_modelled(scenes[-1], task.device)
-    return simulate_batch(scenes, task.device)
+    return simulate_batch(scenes, task.device, task.foil_library)
 
 
 @contextmanager
@@ -147,13 +151,13 @@ def _named(image: int) -> Iterator[None]:
 
 
 def _render_missing(
-    path: Path, plan: Plan, sampling: SampleConfig, seed: int, device: str, client: Client | None,
+    path: Path, plan: Plan, sampling: SampleConfig, seed: int, device: str, library: Path | None, client: Client | None,
     ready: Mapping[int, Micrograph], progress: bool,
 ) -> None:  # fmt: skip
     clear_staging(path)
     done = set(finished_shards(path, plan))
     tasks = [
-        ShardTask(path=path, plan=plan, config=sampling, seed=seed, shard=k, device=device)
+        ShardTask(path=path, plan=plan, config=sampling, seed=seed, shard=k, device=device, foil_library=library)
         for k in range(plan.shards)
         if k not in done
     ]

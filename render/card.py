@@ -22,7 +22,7 @@ from render.scene import Scene
 from render.shards import SCHEMA, Plan, file_sha256
 
 # How and where to render, not what: other values give the same bytes.
-NOT_CONTENT = ("out", "workers", "scheduler")
+NOT_CONTENT = ("out", "workers", "scheduler", "foil_library")
 # Packages whose version can change the bytes of an image, and "source", the SHA-256 of this project's own code: a
 # dataset is finished with what it was begun with.
 BINDING_PACKAGES = ("gdotb", "numpy", "scipy", "numba", "xraydb", "pillow")

@@ -27,8 +27,8 @@ WIDEST_RIBBON_NM = 20.0
 
 def distractors(scene: Scene, specimen: Specimen) -> tuple[Distractor, ...]:
     """Everything in the frame that is known not to be a dislocation, without what the camera adds."""
-    found = (*_slip_traces(scene), *_deposits(scene, specimen), *_particles(scene, specimen), *_fault_bands(scene, specimen), *_boundary(scene, specimen),
-             *_edges(scene), *_bend_contour(scene, specimen))  # fmt: skip
+    found = (*_slip_traces(scene), *_deposits(scene, specimen), *_particles(scene, specimen), *_fault_bands(scene, specimen), *_boundary(scene, specimen), *_twins(scene, specimen),
+             *_edges(scene, specimen), *_bend_contour(scene, specimen))  # fmt: skip
     return tuple(d for d in found if _in_frame(d, scene.shape))
 
 
@@ -84,17 +84,33 @@ def _boundary(scene: Scene, specimen: Specimen) -> list[Distractor]:
         return []
     first = specimen.foil.entrance_z_nm > specimen.foil.exit_z_nm
     band = first & (specimen.foil.second_grain_nm > 0)
-    changes = np.zeros(scene.shape, dtype=bool)
+    return [Distractor(kind="boundary", mask=band | (_changes(first) & (specimen.foil.thickness_nm > 0)))]
+
+
+def _twins(scene: Scene, specimen: Specimen) -> list[Distractor]:
+    """The band of each twin in which its boundaries lie inside the foil, and the pixels beside edge-on ones."""
+    foil, found = specimen.foil, []
+    for twin_nm in foil.twins_nm:
+        band = (twin_nm > 0) & (twin_nm < foil.entrance_z_nm - foil.exit_z_nm)
+        found.append(Distractor(kind="boundary", mask=band | (_changes(twin_nm > 0) & (foil.thickness_nm > 0))))
+    return found
+
+
+def _changes(there: np.ndarray) -> np.ndarray:
+    """Pixels (Y, X) on both sides of a border of a mask."""
+    changes = np.zeros(there.shape, dtype=bool)
     for axis in (0, 1):
-        step = np.diff(first, axis=axis)
+        step = np.diff(there, axis=axis)
         changes |= np.pad(step, [(0, 1) if a == axis else (0, 0) for a in (0, 1)])
         changes |= np.pad(step, [(1, 0) if a == axis else (0, 0) for a in (0, 1)])
-    return [Distractor(kind="boundary", mask=band | (changes & (specimen.foil.thickness_nm > 0)))]
+    return changes
 
 
-def _edges(scene: Scene) -> list[Distractor]:
-    found = []
-    for opening in scene.foil.openings:
+def _edges(scene: Scene, specimen: Specimen) -> list[Distractor]:
+    """Borders of holes and tears, and the rolled-up lips of tears."""
+    rolled = specimen.foil.rolled_nm > 0
+    found = [Distractor(kind="edge", mask=rolled)] if rolled.any() else []
+    for opening in (*scene.foil.openings, *(tear.opening for tear in scene.foil.tears)):
         closed = np.concatenate([opening.outline_nm, opening.outline_nm[:1]])
         fine = divided(closed, EDGE_STEP_PX * scene.pixel_nm)
         points = np.column_stack([fine, np.zeros(len(fine))])

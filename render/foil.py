@@ -5,13 +5,16 @@ normal at the field's centre, k1 and k2 the curvatures, u and v image coordinate
 azimuth. A face is the set of points p + h(p) m(p) (entrance) or p - h(p) m(p) (exit), p on the mid-surface, m its
 local normal, h half the thickness there; for a flat mid-surface both faces are planes, else the column over
 a given pixel is found by fixed-point iteration (a contraction, since h k < 1/2 is required). Relief is added to these
-faces along the beam, openings draw both toward the mid-surface, and a grain boundary ends the first grain's column.
+faces along the beam, bent lips of tears raise the mid-surface, openings draw both faces toward it, and a grain boundary
+ends the first grain's column.
 
 Axes: (Y, X) image rows and columns; trailing 3: image frame x, y, z in nm.
 """
 
 from __future__ import annotations
 
+import os
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -21,11 +24,13 @@ import numpy as np
 from physics import beam as diffraction
 from physics.beam import BeamCondition
 from physics.crystal import Crystal
+from physics.deposit import Deposit, mean_free_paths
 from physics.electron import wavelength_nm
 from physics.errors import require
 from physics.foil import Foil
 from physics.frames import column_positions_nm
 from physics.frozen import frozen_array
+from physics.particle import Particle
 from physics.slip_step import swept_areas, thickness_change_nm
 
 if TYPE_CHECKING:
@@ -43,7 +48,8 @@ class FoilMaps:
     `entrance_z_nm` >= `exit_z_nm`, the column of the first grain, equal where there is none (the thin side of a wedge, a
     hole, the second grain). `thickness_nm` is that of the whole foil along the local normal: the vertical extent times
     the cosine of the mid-surface's slope. `s_inv_nm` is the local excitation error of g. `second_grain_nm` is the
-    length of a column in the second grain.
+    length of a column in the second grain, `twins_nm` (T, Y, X) in each twin, `rolled_nm` in rolled-up lips of tears.
+    `free_paths` is the number of mean free paths through deposits and inclusions.
     """
 
     entrance_z_nm: np.ndarray
@@ -51,10 +57,32 @@ class FoilMaps:
     thickness_nm: np.ndarray
     s_inv_nm: np.ndarray
     second_grain_nm: np.ndarray
+    twins_nm: np.ndarray
+    rolled_nm: np.ndarray
+    free_paths: np.ndarray
 
     def __post_init__(self) -> None:
-        for name in ("entrance_z_nm", "exit_z_nm", "thickness_nm", "s_inv_nm", "second_grain_nm"):
+        for name in ("entrance_z_nm", "exit_z_nm", "thickness_nm", "s_inv_nm", "second_grain_nm", "rolled_nm", "free_paths"):
             object.__setattr__(self, name, frozen_array(getattr(self, name), (None, None), name))
+        object.__setattr__(self, "twins_nm", frozen_array(self.twins_nm, (None, None, None), "twins_nm"))
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class FoilColumns:
+    """The specimen as rays along the beam meet it, whatever the beam; arrays (Y, X), heights in the image frame.
+
+    The two faces (crossed, or at one height, where there is no foil), the mid-surface's unit normals (Y, X, 3), upper and
+    lower height of the second grain (None: split the columns by its plane) and of each twin (nan where a ray misses it),
+    lengths in rolled-up foil, and mean free paths in deposits and inclusions.
+    """
+
+    entrance_z_nm: np.ndarray
+    exit_z_nm: np.ndarray
+    normals: np.ndarray
+    grain_z_nm: tuple[np.ndarray, np.ndarray] | None
+    twins_z_nm: tuple[tuple[np.ndarray, np.ndarray], ...]
+    rolled_nm: np.ndarray
+    free_paths: np.ndarray
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -84,14 +112,38 @@ class FoilShape:
     def bent(self) -> bool:
         return self.foil.curvature_inv_um != 0 or self.foil.cross_curvature_inv_um != 0
 
+    @property
+    def lipped(self) -> bool:
+        """Whether a tear has bent lips, by which the lattice turns."""
+        return any(tear.lips == "bent" for tear in self.foil.tears)
+
+    @property
+    def worked(self) -> bool:
+        """Whether the faces have relief, openings or tears."""
+        return self.foil.relief is not None or bool(self.foil.openings or self.foil.tears)
+
     def mid_z_nm(self, x_nm: np.ndarray, y_nm: np.ndarray) -> np.ndarray:
         """Height of the mid-surface."""
+        return sum((tear.bend_nm(x_nm, y_nm)[0] for tear in self.foil.tears), self._smooth_mid_z_nm(x_nm, y_nm))
+
+    def mid_normal(self, x_nm: np.ndarray, y_nm: np.ndarray) -> np.ndarray:
+        """Unit normal (..., 3) of the mid-surface, toward the gun."""
+        normal = self._smooth_mid_normal(x_nm, y_nm)
+        if self.lipped:
+            normal = normal / normal[..., 2:]
+            for tear in self.foil.tears:
+                _, slope_x, slope_y = tear.bend_nm(x_nm, y_nm)
+                normal[..., 0] -= slope_x
+                normal[..., 1] -= slope_y
+            normal /= np.linalg.norm(normal, axis=-1, keepdims=True)
+        return normal
+
+    def _smooth_mid_z_nm(self, x_nm: np.ndarray, y_nm: np.ndarray) -> np.ndarray:
         n, (u, v) = self.normal_image, self._bend_axes(x_nm, y_nm)
         along_inv_nm, across_inv_nm = self._curvatures_inv_nm()
         return -(n[0] * x_nm + n[1] * y_nm) / n[2] - 0.5 * (along_inv_nm * u * u + across_inv_nm * v * v)
 
-    def mid_normal(self, x_nm: np.ndarray, y_nm: np.ndarray) -> np.ndarray:
-        """Unit normal (..., 3) of the mid-surface, toward the gun."""
+    def _smooth_mid_normal(self, x_nm: np.ndarray, y_nm: np.ndarray) -> np.ndarray:
         n, (u, v) = self.normal_image, self._bend_axes(x_nm, y_nm)
         azimuth = np.deg2rad(self.foil.curvature_azimuth_deg)
         c, s = np.cos(azimuth), np.sin(azimuth)
@@ -110,14 +162,17 @@ class FoilShape:
 
     def face_points_nm(self, x_nm: np.ndarray, y_nm: np.ndarray, side: int) -> np.ndarray:
         """Points (..., 3) of the entrance (side +1) or exit face (-1) on the normals through the mid-surface at (x, y)."""
-        mid = np.stack([x_nm, y_nm, self.mid_z_nm(x_nm, y_nm)], axis=-1)
-        points = mid + side * self.half_thickness_nm(x_nm, y_nm)[..., None] * self.mid_normal(x_nm, y_nm)
+        mid = np.stack([x_nm, y_nm, self._smooth_mid_z_nm(x_nm, y_nm)], axis=-1)
+        points = mid + side * self.half_thickness_nm(x_nm, y_nm)[..., None] * self._smooth_mid_normal(x_nm, y_nm)
         points[..., 2] = self._worked(points[..., 0], points[..., 1], points[..., 2], side)
         return points
 
-    def face_z_nm(self, x_nm: np.ndarray, y_nm: np.ndarray, side: int) -> np.ndarray:
-        """Height of the entrance (side +1) or exit face (-1) in the columns at (x, y)."""
-        return self._worked(x_nm, y_nm, self.smooth_face_z_nm(x_nm, y_nm, side), side)
+    def face_z_nm(self, x_nm: np.ndarray, y_nm: np.ndarray, side: int, beyond: bool = False) -> np.ndarray:
+        """Height of the entrance (side +1) or exit face (-1) in the columns at (x, y).
+
+        In an opening both are the mid-surface; with `beyond` they go on there, crossed (`Opening.thickness_share`).
+        """
+        return self._worked(x_nm, y_nm, self.smooth_face_z_nm(x_nm, y_nm, side), side, beyond)
 
     def crystal_faces_z_nm(self, x_nm: np.ndarray, y_nm: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Heights between which the columns at (x, y) run in the first grain: the two faces, or the boundary."""
@@ -125,13 +180,25 @@ class FoilShape:
         boundary = self.foil.boundary
         return (entrance, exit_) if boundary is None else boundary.split(x_nm, y_nm, entrance, exit_)
 
-    def _worked(self, x_nm: np.ndarray, y_nm: np.ndarray, z_nm: np.ndarray, side: int) -> np.ndarray:
-        """A face's height with relief, drawn toward the mid-surface by the openings."""
+    def _worked(
+        self, x_nm: np.ndarray, y_nm: np.ndarray, z_nm: np.ndarray, side: int, beyond: bool = False
+    ) -> np.ndarray:
+        """A face's height with relief and bent lips, drawn toward the mid-surface by the openings."""
         if self.foil.relief is not None:
             z_nm = z_nm + side * self.foil.relief.height_nm(x_nm, y_nm, side)
-        for opening in self.foil.openings:
-            middle = self.mid_z_nm(x_nm, y_nm)
-            z_nm = middle + opening.thickness_share(x_nm, y_nm) * (z_nm - middle)
+        for tear in self.foil.tears:
+            raised_nm, slope_x, slope_y = tear.bend_nm(x_nm, y_nm)
+            # Along the beam a lip is thicker than along its normal.
+            thicker = np.sqrt(1 + slope_x**2 + slope_y**2) - 1
+            z_nm = z_nm + raised_nm + side * thicker * self.half_thickness_nm(x_nm, y_nm)
+        openings = (*self.foil.openings, *(tear.opening for tear in self.foil.tears))
+        if openings:
+            middle, share = self.mid_z_nm(x_nm, y_nm), 1.0
+            for opening in openings:
+                own = opening.thickness_share(x_nm, y_nm, beyond)
+                # Of two openings each draws the foil thinner; beyond a border of either the faces have crossed.
+                share = np.where((own < 0) | (np.asarray(share) < 0), -np.abs(share * own), share * own)
+            z_nm = middle + share * (z_nm - middle)
         return z_nm
 
     def smooth_face_z_nm(self, x_nm: np.ndarray, y_nm: np.ndarray, side: int) -> np.ndarray:
@@ -185,34 +252,80 @@ def foil_maps(
     shape: tuple[int, int],
     pixel_nm: float,
     renderer: str = NUMPY,
+    matter: Sequence[Deposit | Particle] = (),
+    library: str | os.PathLike[str] | None = None,
 ) -> FoilMaps:
-    """Height fields of `foil` under `beam` for an image of `shape` (Y, X).
+    """Height fields of `foil` under `beam` for an image of `shape` (Y, X), and what deposits and inclusions absorb.
 
-    `renderer` is "numpy", or "bpy X.Y.Z": ray-cast by Cycles from the two face meshes, by that version of bpy.
+    `renderer` is "numpy", or "bpy X.Y.Z": ray-cast by Cycles from meshes, by that version of bpy; then `library` is a
+    folder that keeps what was cast (`render.foil_library`). Raises InputError for rolled lips, which only Blender models.
     """
     placed = FoilShape(foil=foil, normal_image=diffraction.foil_normal_image(crystal, beam, foil))
-    x_nm, y_nm = np.meshgrid(*column_positions_nm(shape, pixel_nm))
     if renderer == NUMPY:
-        entrance_z_nm, exit_z_nm = placed.face_z_nm(x_nm, y_nm, 1), placed.face_z_nm(x_nm, y_nm, -1)
+        cast = _columns_by_numpy(placed, shape, pixel_nm, matter)
     else:
-        from render.blender import face_heights_nm  # Blender only where it is asked for
+        from render.blender.foil import blender_columns  # Blender only where it is asked for
 
-        entrance_z_nm, exit_z_nm = face_heights_nm(placed, shape, pixel_nm, renderer)
-    vacuum = ~(entrance_z_nm > exit_z_nm)
+        cast = blender_columns(placed, shape, pixel_nm, renderer, matter, library)
+    x_nm, y_nm = np.meshgrid(*column_positions_nm(shape, pixel_nm))
+    vacuum = ~(cast.entrance_z_nm > cast.exit_z_nm)
     middle_z_nm = placed.mid_z_nm(x_nm, y_nm)
-    entrance_z_nm = np.where(vacuum, middle_z_nm, entrance_z_nm)
-    exit_z_nm = np.where(vacuum, middle_z_nm, exit_z_nm)
-    normals = placed.mid_normal(x_nm, y_nm)
+    entrance_z_nm = np.where(vacuum, middle_z_nm, cast.entrance_z_nm)
+    exit_z_nm = np.where(vacuum, middle_z_nm, cast.exit_z_nm)
     whole_nm = entrance_z_nm - exit_z_nm
+    twins_nm = np.zeros((len(foil.twins), *shape))
+    for twin_nm, (upper, lower) in zip(twins_nm, cast.twins_z_nm):
+        inside_nm = np.minimum(upper, entrance_z_nm) - np.maximum(lower, exit_z_nm)
+        twin_nm[:] = np.where(inside_nm > 0, inside_nm, 0.0)  # nan: a ray that misses it
     if foil.boundary is not None:
-        entrance_z_nm, exit_z_nm = foil.boundary.split(x_nm, y_nm, entrance_z_nm, exit_z_nm)
+        if cast.grain_z_nm is None:
+            entrance_z_nm, exit_z_nm = foil.boundary.split(x_nm, y_nm, entrance_z_nm, exit_z_nm)
+        else:
+            entrance_z_nm, exit_z_nm = _without(entrance_z_nm, exit_z_nm, *cast.grain_z_nm)
     return FoilMaps(
         entrance_z_nm=entrance_z_nm,
         exit_z_nm=exit_z_nm,
-        thickness_nm=whole_nm * normals[..., 2],
-        s_inv_nm=local_excitation_error_inv_nm(crystal, beam, placed, normals),
+        thickness_nm=whole_nm * cast.normals[..., 2],
+        s_inv_nm=local_excitation_error_inv_nm(crystal, beam, placed, cast.normals),
         second_grain_nm=np.maximum(whole_nm - (entrance_z_nm - exit_z_nm), 0.0),
+        twins_nm=twins_nm,
+        rolled_nm=cast.rolled_nm,
+        free_paths=cast.free_paths,
     )
+
+
+def _columns_by_numpy(
+    placed: FoilShape, shape: tuple[int, int], pixel_nm: float, matter: Sequence[Deposit | Particle]
+) -> FoilColumns:
+    rolled = any(tear.lips == "rolled" for tear in placed.foil.tears)
+    require(not rolled, "foil_renderer", "be bpy for a tear with rolled lips, which are no height field", NUMPY)
+    along_x_nm, along_y_nm = column_positions_nm(shape, pixel_nm)
+    x_nm, y_nm = np.meshgrid(along_x_nm, along_y_nm)
+    free_paths = mean_free_paths([m for m in matter if isinstance(m, Deposit)], along_x_nm, along_y_nm)
+    for inclusion in matter:
+        if not isinstance(inclusion, Deposit):
+            free_paths += inclusion.chord_nm(x_nm, y_nm) / inclusion.mean_free_path_nm
+    return FoilColumns(
+        entrance_z_nm=placed.face_z_nm(x_nm, y_nm, 1),
+        exit_z_nm=placed.face_z_nm(x_nm, y_nm, -1),
+        normals=placed.mid_normal(x_nm, y_nm),
+        grain_z_nm=None,
+        twins_z_nm=tuple(twin.twin_z_nm(x_nm, y_nm) for twin in placed.foil.twins),
+        rolled_nm=np.zeros(shape),
+        free_paths=free_paths,
+    )
+
+
+def _without(
+    entrance_z_nm: np.ndarray, exit_z_nm: np.ndarray, upper_nm: np.ndarray, lower_nm: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Columns less the part of them between two heights, which reaches one of their ends; nan where nothing is taken."""
+    taken = (upper_nm > exit_z_nm) & (lower_nm < entrance_z_nm)
+    from_above = taken & (upper_nm >= entrance_z_nm)
+    from_below = taken & ~from_above
+    entrance = np.where(from_above, np.maximum(lower_nm, exit_z_nm), entrance_z_nm)
+    exit_ = np.where(from_below, upper_nm, exit_z_nm)
+    return entrance, exit_
 
 
 def foil_heights(
@@ -224,9 +337,13 @@ def foil_heights(
     return placed.crystal_faces_z_nm(x_nm, y_nm)
 
 
-def scene_foil_maps(scene: Scene) -> FoilMaps:
-    """The maps of a Scene, by the renderer that it names, with the steps that its lines have left on the faces."""
-    maps = foil_maps(scene.crystal, scene.foil, scene.beam, scene.shape, scene.pixel_nm, scene.foil_renderer)
+def scene_foil_maps(scene: Scene, library: str | os.PathLike[str] | None = None) -> FoilMaps:
+    """The maps of a Scene, by the renderer that it names, with the steps that its lines have left on the faces.
+
+    `library` as in `foil_maps`; the steps are not in it.
+    """
+    matter = (*scene.deposits, *(particle for particle in scene.particles if particle.kind == "inclusion"))
+    maps = foil_maps(scene.crystal, scene.foil, scene.beam, scene.shape, scene.pixel_nm, scene.foil_renderer, matter, library)
     burgers_from_uvw = diffraction.image_from_crystal(scene.crystal, scene.beam) @ scene.crystal.lattice_nm
     areas = swept_areas(scene.dislocations, burgers_from_uvw)
     if not areas:
@@ -250,7 +367,7 @@ def local_excitation_error_inv_nm(
     A dome toward the gun turns the far end of g down, so that s falls along +g by |g| curvature a length.
     """
     s_inv_nm = np.full(normals.shape[:-1], beam.s_inv_nm)
-    if not placed.bent:
+    if not (placed.bent or placed.lipped):
         return s_inv_nm
     g = diffraction.g_image_inv_nm(crystal, beam)
     wave_vector_inv_nm = np.array([0.0, 0.0, -1 / wavelength_nm(beam.voltage_kV)])

@@ -99,7 +99,7 @@ def _physics(
     return {
         "poisson_ratio": specimen.poisson_ratio, "stiffness_image_GPa": specimen.stiffness_image_GPa,
         "core_nm": scene.core_nm, "slice_nm": scene.slice_nm, "beams": specimen.beams, "spread": spread, "plate": plates,
-        "particles": [p for p in scene.particles if p.kind not in DISCS], "every_beam": True,
+        "particles": [*(p for p in scene.particles if p.kind not in DISCS), *scene.foil.twins], "every_beam": True,
     }  # fmt: skip
 
 

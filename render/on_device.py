@@ -25,7 +25,7 @@ MODELLED: dict[type, frozenset[str]] = {
     }),
     Foil: frozenset({
         "thickness_nm", "normal_uvw", "wedge_deg", "wedge_azimuth_deg", "curvature_inv_um", "cross_curvature_inv_um",
-        "curvature_azimuth_deg", "relief", "openings", "boundary",
+        "curvature_azimuth_deg", "relief", "openings", "boundary", "tears",
     }),
     BeamCondition: frozenset({
         "g_hkl", "zone_axis_uvw", "voltage_kV", "s_inv_nm", "image", "image_rotation_deg", "xi_0_prime_over_xi_g",

@@ -89,7 +89,7 @@ def under_condition(scene: Scene, beam: BeamCondition) -> Scene:
             "look at a flat foil: the height maps of a bent or wedged one do not turn with the specimen yet",
             f"wedge_deg {foil.wedge_deg:.3g}, curvatures {foil.curvature_inv_um:.3g} and {foil.cross_curvature_inv_um:.3g} 1/um",
             "use foil=flat")  # fmt: skip
-    require(foil.smooth, "beam.series", "look at a foil without relief, openings or boundary: they do not turn with the specimen yet",
+    require(foil.smooth, "beam.series", "look at a foil without relief, openings, tears, twins or boundary: they do not turn with the specimen yet",
             "some", "use surroundings=none")  # fmt: skip
     turn = image_from_crystal(scene.crystal, beam) @ image_from_crystal(scene.crystal, scene.beam).T
     lines = tuple(replace(line, points_nm=line.points_nm @ turn.T) for line in scene.dislocations)
@@ -195,8 +195,17 @@ def _scene(
         crystal=crystal, foil=foil, beam=beam, dislocations=found.lines, faults=found.faults,
         particles=found.particles, deposits=deposits, detector=detector, shape=config.shape, pixel_nm=specimen.pixel_nm,
         visible_contrast=config.visible_contrast, slice_nm=config.slice_nm, core_nm=config.core_nm,
-        surfaces=config.surfaces, elasticity=config.elasticity, foil_renderer=config.foil_renderer,
+        surfaces=config.surfaces, elasticity=config.elasticity, foil_renderer=_renderer(config.foil_renderer),
     )  # fmt: skip
+
+
+def _renderer(name: str) -> str:
+    """The `foil_renderer` of a Scene: Blender is named with its version."""
+    if name == "numpy":
+        return name
+    from render.blender import renderer_name  # Blender only where it is asked for
+
+    return renderer_name()
 
 
 def _surroundings(config: SampleConfig) -> SurroundingsConfig:

@@ -28,7 +28,7 @@ from render.surroundings_config import CLEAN, SurroundingsConfig
 
 Draw = Distribution
 # Keys of the same file that say how much to render and where to, not what.
-BULK_KEYS = ("out", "n", "seed", "workers", "scheduler", "shard", "keep_intensity", "device")
+BULK_KEYS = ("out", "n", "seed", "workers", "scheduler", "shard", "keep_intensity", "device", "foil_library")
 
 
 def _check_source_value(value: Any, where: str, name: str) -> None:
@@ -386,6 +386,7 @@ class SampleConfig:
         for name in ("visible_contrast", "slice_nm", "core_nm"):
             value = getattr(self, name)
             require(_is_number(value) and value > 0, name, "be > 0", value)
+        require(self.foil_renderer in ("numpy", "bpy"), "foil_renderer", "be numpy or bpy", self.foil_renderer)
         require(isinstance(self.surfaces, bool), "surfaces", "be true or false", self.surfaces)
         require(self.elasticity in ELASTICITIES, "elasticity", f"be one of {', '.join(ELASTICITIES)}", self.elasticity)
         lone = not (isinstance(self.scene, StrokeScene) and self.beam.series)

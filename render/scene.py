@@ -24,6 +24,7 @@ from physics.foil import Foil
 from physics.opening import Opening
 from physics.particle import Particle
 from physics.relief import Relief
+from physics.tear import Tear
 from render.burn_in import Mark
 from render.detector import PARTS as DETECTOR_PARTS
 from render.detector import Detector
@@ -35,7 +36,7 @@ ELASTICITIES = ("isotropic", "anisotropic")
 CONTRASTS = ("physics", "stroke")
 # Nouns inside nouns, as JSON writes them; a one-element list stands for any number.
 PARTS: dict[type, dict[str, Any]] = {
-    Foil: {"relief": Relief, "openings": [Opening], "boundary": GrainBoundary},
+    Foil: {"relief": Relief, "openings": [Opening], "boundary": GrainBoundary, "tears": [Tear], "twins": [GrainBoundary]},
     Detector: DETECTOR_PARTS | {"burn_in": [Mark]},
     Strokes: {"backdrops": [Backdrop]},
     Backdrop: {"scene": "a Scene"},

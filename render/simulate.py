@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 
 import numpy as np
@@ -19,14 +20,19 @@ from render.specimen import Specimen
 from render.strokes import backdrop_distractors, stroke_intensity, stroke_lines
 
 
-def simulate(scene: Scene) -> Micrograph:
-    """Image, noise-free intensity and labels of a Scene; the same Scene gives the same bytes."""
-    specimen = Specimen.of(scene)
+def simulate(scene: Scene, foil_library: str | os.PathLike[str] | None = None) -> Micrograph:
+    """Image, noise-free intensity and labels of a Scene; the same Scene gives the same bytes.
+
+    `foil_library` is a folder that keeps the foils that Blender has cast (`render.foil_library`): it changes the time alone.
+    """
+    specimen = Specimen.of(scene, foil_library)
     make = stroke_intensity if scene.contrast == "stroke" else noise_free_intensity
     return _micrograph(scene, specimen, make(scene, specimen))
 
 
-def simulate_batch(scenes: Sequence[Scene], device: str = "cpu") -> list[Micrograph]:
+def simulate_batch(
+    scenes: Sequence[Scene], device: str = "cpu", foil_library: str | os.PathLike[str] | None = None
+) -> list[Micrograph]:
     """The micrographs of some Scenes, their intensities computed on `device`, everything else on the CPU.
 
     "cpu" is `simulate`, Scene by Scene. "cuda" is `physics.gpu`: another solution to within 1e-5 of the incident beam
@@ -35,10 +41,10 @@ def simulate_batch(scenes: Sequence[Scene], device: str = "cpu") -> list[Microgr
     Raises InputError for a device that is not there, or a Scene whose physics it does not model.
     """
     if device == "cpu":
-        return [simulate(scene) for scene in scenes]
+        return [simulate(scene, foil_library) for scene in scenes]
     from render.on_device import device_intensities
 
-    specimens = [Specimen.of(scene) for scene in scenes]
+    specimens = [Specimen.of(scene, foil_library) for scene in scenes]
     intensities = device_intensities(scenes, specimens, device)
     return [_micrograph(*parts) for parts in zip(scenes, specimens, intensities)]
 

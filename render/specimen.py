@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 
 import numpy as np
@@ -56,7 +57,7 @@ class Specimen:
         return self.beams is None and self.spread is None and self.stiffness_image_GPa is None
 
     @classmethod
-    def of(cls, scene: Scene) -> Specimen:
+    def of(cls, scene: Scene, foil_library: str | os.PathLike[str] | None = None) -> Specimen:
         rotation = image_from_crystal(scene.crystal, scene.beam)
         xi_0_prime_nm, xi_g_prime_nm = beam_absorption_nm(scene.crystal, scene.beam)
         return cls(
@@ -69,7 +70,7 @@ class Specimen:
             ),
             beams=beam_set(scene.crystal, scene.beam),
             spread=spread_of(scene.beam),
-            foil=scene_foil_maps(scene),
+            foil=scene_foil_maps(scene, foil_library),
             foil_shape=FoilShape(foil=scene.foil, normal_image=foil_normal_image(scene.crystal, scene.beam, scene.foil)),
             poisson_ratio=scene.crystal.poisson_ratio,
             stiffness_image_GPa=None if scene.elasticity == "isotropic" else rotated_stiffness(scene.crystal.stiffness_GPa, rotation),

@@ -217,7 +217,7 @@ def test_particles_survive_json_and_are_labelled_as_distractors():
 
 
 @pytest.mark.parametrize("edit, message", [
-    ({"kind": "egg"}, "particles.kind must be one of coherent_sphere, plate, cluster, void, got egg"),
+    ({"kind": "egg"}, "particles.kind must be one of coherent_sphere, plate, cluster, void, inclusion, got egg"),
     ({"radius_nm": -3}, "particles.radius_nm must lie in"),
     ({"misfit": 0.5}, r"particles.misfit must lie in \[-0.2, 0.2\], got 0.5"),
     ({"kind": "plate"}, "particles.plane_hkl must be given for a plate"),

@@ -8,6 +8,7 @@ from scipy.integrate import solve_ivp
 from scipy.linalg import expm
 
 from physics.beam import BeamCondition, excitation_error_of_ng
+from physics.boundary import GrainBoundary
 from physics.contrast import many_beam
 from physics.contrast.beams import beam_set
 from physics.contrast.columns import column_values
@@ -23,7 +24,8 @@ NOTHING = Segments(start_nm=np.empty((0, 3)), end_nm=np.empty((0, 3)), burgers_n
 SPHERE = Particle(kind="coherent_sphere", centre_nm=[4.0, -3.0, 12.0], radius_nm=6.0, misfit=0.015, xi_ratio=1.6)
 FAR_SPHERE = Particle(kind="coherent_sphere", centre_nm=[-180.0, 40.0, -5.0], radius_nm=10.0, misfit=-0.02)
 VOID = Particle(kind="void", centre_nm=[-6.0, 2.0, -20.0], radius_nm=9.0)
-PARTICLES = (SPHERE, FAR_SPHERE, VOID)
+TWIN = GrainBoundary(point_nm=(14, 0, 0), normal=(1, 0.3, 0.8), width_nm=9.0, s_inv_nm=0.1, xi_g_nm=60.0)
+PARTICLES = (SPHERE, FAR_SPHERE, VOID, TWIN)
 X = np.linspace(-28, 28, 57)
 TOP, BOTTOM = 50.0, -50.0
 

@@ -1,4 +1,4 @@
-"""Spheres in a crystal: the strain of a coherent precipitate, and the pieces of a column that hold other matter or none.
+"""Spheres and slabs in a crystal: the strain of a coherent precipitate, the pieces of a column that hold other matter or none.
 
 A sphere of constrained strain epsilon in an isotropic matrix moves it by u = epsilon r inside the radius R and
 epsilon R^3 r / r^3 outside (Mott & Nabarro 1940; Ashby & Brown, Phil. Mag. 8 (1963) 1083), so that with e the
@@ -12,12 +12,14 @@ The traction-free surfaces are left out: an error for spheres nearer to a face t
 A void is a piece of column in which nothing couples and nothing absorbs. The beams keep their phases there: phi_g
 turns by 2 pi s h, and by 2 pi g.(u below - u above), which the integral of d(g.u)/dd across the void adds. So a piece
 has a crystal fraction that multiplies couplings and absorption and nothing else: 0 in a void, 1 / xi_ratio in a
-precipitate with a structure factor of its own, 1 elsewhere. Columns are cut where they enter and leave a sphere.
+precipitate with a structure factor of its own, 1 elsewhere. Columns are cut where they enter and leave a sphere. A twin is a
+slab of fraction 0 for the beams of the matrix: what it diffracts and absorbs itself is another factor (`physics.boundary`).
 
 A tile of columns takes the far spheres at the nodes of its polynomials (`strain.boxes`) and the near ones at every
 point; nothing is cut off.
 
-Axes: I spheres, C columns, K layers, N panels. `spheres` (I, ROW): centre, R, epsilon, crystal fraction.
+Axes: I spheres, C columns, K layers, N panels. `spheres` (I, ROW): centre, R, epsilon, crystal fraction, two slopes. A row
+of R < 0 is a slab without strain: -R is half its height along the beam, the slopes are those of its middle plane.
 """
 
 from __future__ import annotations
@@ -28,24 +30,36 @@ from collections.abc import Sequence
 import numba
 import numpy as np
 
+from physics.boundary import GrainBoundary
 from physics.errors import require
-from physics.particle import Particle
+from physics.particle import DISCS, Particle
 
-ROW = 6
-CENTRE_Z, RADIUS, STRAIN, FRACTION = 2, 3, 4, 5
+ROW = 8
+CENTRE_Z, RADIUS, STRAIN, FRACTION, SLOPE_X, SLOPE_Y = 2, 3, 4, 5, 6, 7
 # A sphere is far from a box at this many half-diagonals from its centre.
 FAR_HALF_DIAGONALS = 1.6
 _ONE, _THREE = np.float32(1), np.float32(3)
 
 
-def sphere_rows(particles: Sequence[Particle]) -> np.ndarray:
-    """Rows (I, ROW) of spheres. Raises InputError for discs, which are lines and sheets (`physics.particle_discs`)."""
-    rows = np.empty((len(particles), ROW))
+def sphere_rows(particles: Sequence[Particle | GrainBoundary]) -> np.ndarray:
+    """Rows (I, ROW) of spheres and twins. Raises InputError for discs, which are lines and sheets (`physics.particle_discs`)."""
+    rows = np.zeros((len(particles), ROW))
     for row, particle in zip(rows, particles):
-        require(particle.kind in ("coherent_sphere", "void"), "particles", "be spheres or voids here", particle.kind,
+        if isinstance(particle, GrainBoundary):
+            slope_x, slope_y, half_nm, middle_nm = particle.twin_slab()
+            row[:] = [*middle_nm, -half_nm, 0.0, 0.0, slope_x, slope_y]
+            continue
+        require(particle.kind not in DISCS, "particles", "be spheres or voids here", particle.kind,
                 "discs are lines and sheets: physics.particle_discs.disc_lines")  # fmt: skip
-        row[:] = [*particle.centre_nm, particle.radius_nm, particle.misfit, particle.crystal_fraction]
+        row[:STRAIN] = [*particle.centre_nm, particle.radius_nm]
+        row[STRAIN], row[FRACTION] = particle.misfit, particle.crystal_fraction
     return rows
+
+
+@numba.njit(cache=True, error_model="numpy")
+def slab_rise(slab, x, y):
+    """Height of a slab's middle plane at (x, y) above its centre."""
+    return slab[SLOPE_X] * (x - slab[0]) + slab[SLOPE_Y] * (y - slab[1])
 
 
 @numba.njit(cache=True, error_model="numpy")
@@ -59,6 +73,12 @@ def sort_spheres(spheres, box, margin_nm):
     rank = np.empty(len(spheres), np.int64)
     counts = np.zeros(4, np.int64)
     for i in range(len(spheres)):
+        if spheres[i, RADIUS] < 0:
+            middle = spheres[i, CENTRE_Z] + slab_rise(spheres[i], box[0], box[1])
+            reach = abs(spheres[i, SLOPE_X]) * box[3] + abs(spheres[i, SLOPE_Y]) * box[4] + box[5] + margin_nm
+            rank[i] = 0 if abs(middle - box[2]) < reach - spheres[i, RADIUS] else 3
+            counts[rank[i]] += 1
+            continue
         gap_sq, distance_sq = 0.0, 0.0
         for axis in range(3):
             apart = abs(spheres[i, axis] - box[axis])
@@ -95,6 +115,9 @@ def add_to_nodes(spheres, g, nodes, values):
 @numba.njit(cache=True, error_model="numpy")
 def chord(sphere, x, y):
     """Heights at which a column enters and leaves a sphere; nan where it misses it."""
+    if sphere[RADIUS] < 0:
+        middle = sphere[CENTRE_Z] + slab_rise(sphere, x, y)
+        return middle - sphere[RADIUS], middle + sphere[RADIUS]
     dx, dy = x - sphere[0], y - sphere[1]
     half_sq = sphere[RADIUS] * sphere[RADIUS] - dx * dx - dy * dy
     if not half_sq > 0.0:
@@ -115,6 +138,9 @@ def chords(spheres, columns, cuts):
 def mark_layers(spheres, top, layer_nm, margin_nm, cut):
     """Set `cut` (K,) for the layers that close spheres reach into, or whose strain varies fast there."""
     for i in range(len(spheres)):
+        if spheres[i, RADIUS] < 0:
+            cut[:] = True
+            continue
         reach = spheres[i, RADIUS] + max(margin_nm, 2 * layer_nm)
         begin = int(math.floor((top - spheres[i, CENTRE_Z] - reach) / layer_nm))
         end = int(math.ceil((top - spheres[i, CENTRE_Z] + reach) / layer_nm))
@@ -217,7 +243,11 @@ def crystal_fraction(spheres, x, y, z):
     fraction = 1.0
     for i in range(len(spheres)):
         dx, dy, dz = x - spheres[i, 0], y - spheres[i, 1], z - spheres[i, CENTRE_Z]
-        if dx * dx + dy * dy + dz * dz < spheres[i, RADIUS] ** 2:
+        if spheres[i, RADIUS] < 0:
+            inside = abs(z - spheres[i, CENTRE_Z] - slab_rise(spheres[i], x, y)) < -spheres[i, RADIUS]
+        else:
+            inside = dx * dx + dy * dy + dz * dz < spheres[i, RADIUS] ** 2
+        if inside:
             # 1 is the matrix's own crystal; of two others the one that diffracts less counts, a void before all.
             own = spheres[i, FRACTION]
             fraction = own if fraction == 1.0 else min(fraction, own)

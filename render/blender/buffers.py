@@ -1,4 +1,4 @@
-"""Float buffers from Cycles, in memory: heights of surfaces and coverage of tubes, one exact ray a pixel.
+"""Float buffers from Cycles, in memory: what a ray meets in a foil, and coverage of tubes, one exact ray a pixel.
 
 Axes: L lines, K vertices of one line, (N, M) grid of a mesh, (Y, X) image rows and columns.
 """
@@ -12,19 +12,106 @@ import bpy
 import numpy as np
 from cycles import CyclesRender
 
-from render.blender.objects import add_curve, add_grid, add_top_camera
+from render.blender.materials import LEAVING, clear, crossing_heights
+from render.blender.meshes import CLEARANCE_NM, Solid
+from render.blender.objects import add_curve, add_grid, add_mesh, add_top_camera, grid_faces
 
 PIXEL_FILTER_WIDTH = 0.01  # Cycles' narrowest box: rays pass within 0.0005 px of the pixel's centre
-CLEARANCE_NM = 10.0
+# Of one sample Cycles takes this place in every pixel, right of and above its centre.
+RAY_SHIFT_PX = 2**-11
+# Beside the centres, on which vertices of worked faces stand; the later ones only where a ray has met an edge.
+CAMERA_SHIFTS_PX = ((5e-5, 3e-5), (-7e-5, 4e-5), (4e-5, -8e-5), (-9e-5, -5e-5))
+MOST_CROSSINGS = 1024
+LEVEL_GAP_NM = 1.0
 
 
-def face_heights(meshes: list[np.ndarray], shape: tuple[int, int], pixel_nm: float) -> tuple[np.ndarray, ...]:
-    """Heights (Y, X) float32 of surfaces given as grids (N, M, 3), each alone, seen along -z."""
-    surfaces = [add_grid(f"face {i}", points) for i, points in enumerate(meshes)]
-    heights_nm = np.concatenate([points[..., 2].ravel() for points in meshes])
-    _one_ray_a_pixel(shape, pixel_nm, heights_nm.min() - CLEARANCE_NM, heights_nm.max() + CLEARANCE_NM)
-    images = [passes["Position"][..., 2] for passes in _each_alone(surfaces)]
-    return tuple(np.ascontiguousarray(image) for image in images)
+def foil_buffers(
+    faces: list[np.ndarray], middles: list[np.ndarray], solids: list[Solid], shape: tuple[int, int], pixel_nm: float
+) -> dict[str, np.ndarray]:
+    """Buffers (Y, X) float32 of a foil in one render, as `render.blender.foil.cast_buffers` tells.
+
+    `faces` are the grids (N, M, 3) of entrance and exit. Every surface is clear and adds the height at which a ray crosses
+    it to the light group of its own. Each stands on a level of its own above the last, since of two surfaces at one
+    height a ray would meet one. Sheets of the mid-surface are highest: what a ray meets first gives the normal.
+
+    Raises ArithmeticError where a ray leaves a solid more or less often than it enters, from any of a few shifted places.
+    """
+    level_nm, lifts_nm, skirts_nm = 0.0, {}, {}
+    for name, face in zip(("entrance", "exit"), faces):
+        numbers = grid_faces(*face.shape[:2])
+        vertices = face.reshape(-1, 3) + [0, 0, level_nm - float(face[..., 2].min())]
+        _shine(add_mesh(name, vertices, numbers if name == "entrance" else numbers[:, ::-1]), name, level_nm)
+        level_nm += float(np.ptp(face[..., 2])) + LEVEL_GAP_NM
+    for group in dict.fromkeys(solid.group for solid in solids):
+        members, vertices, triangles, first = [solid for solid in solids if solid.group == group], [], [], level_nm
+        for solid in members:
+            lifts_nm[group] = level_nm - float(solid.vertices_nm[:, 2].min())
+            triangles.append(solid.faces + sum(map(len, vertices)))
+            vertices.append(solid.vertices_nm + [0, 0, lifts_nm[group]])
+            level_nm += float(np.ptp(solid.vertices_nm[:, 2])) + LEVEL_GAP_NM
+        skirts_nm[group] = members[0].skirt_nm
+        _shine(add_mesh(group, np.concatenate(vertices), np.concatenate(triangles)), group, first)
+        lifts_nm[group] -= first
+    for k, middle in enumerate(middles):
+        sheet = add_grid(f"middle {k}", middle + [0, 0, level_nm - middle[..., 2].min()])
+        sheet.data.shade_smooth()
+        sheet.data.materials.append(clear("middle"))
+        level_nm += float(np.ptp(middle[..., 2])) + LEVEL_GAP_NM
+    _one_ray_a_pixel(shape, pixel_nm, -CLEARANCE_NM, level_nm + CLEARANCE_NM)
+    scene, layer = bpy.context.scene, bpy.context.scene.view_layers[0]
+    scene.cycles.transparent_max_bounces = MOST_CROSSINGS
+    layer.use_pass_normal = True
+    layer.pass_alpha_threshold = 0.0
+    crossed, normals = _crossings(("entrance", "exit", *skirts_nm), shape, pixel_nm)
+    buffers = {} if not middles else {"normals": normals}
+    # On the level of a face its lowest vertex is at 0.
+    buffers["entrance"] = crossed["entrance"][..., 0] + np.float32(faces[0][..., 2].min())
+    buffers["exit"] = crossed["exit"][..., 1] + np.float32(faces[1][..., 2].min())
+    for group, skirt_nm in skirts_nm.items():
+        entered, left, times = np.moveaxis(crossed[group], -1, 0)
+        buffers[f"{group}.thickness"] = entered - left - np.rint(times) % LEAVING * np.float32(skirt_nm)
+        for name, height_nm in (("upper", entered), ("lower", left)):
+            alone = np.rint(times) == 1 + LEAVING
+            buffers[f"{group}.{name}"] = np.where(alone, height_nm - np.float32(lifts_nm[group]), np.float32(np.nan))
+    return {name: np.ascontiguousarray(buffer, dtype=np.float32) for name, buffer in buffers.items()}
+
+
+def _crossings(groups: tuple[str, ...], shape: tuple[int, int], pixel_nm: float) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """Light (Y, X, 3) of every group, and normals (Y, X, 3) of what is met first; rays that met an edge are cast again."""
+    camera, crossed, normals = bpy.context.scene.camera, {}, None
+    for shift_px in CAMERA_SHIFTS_PX:
+        camera.location.x, camera.location.y = (pixel_nm * (s - RAY_SHIFT_PX) for s in shift_px)
+        with _kept_passes() as passes:
+            bpy.ops.render.render()
+        normals = passes["Normal"] if normals is None else normals
+        for group in groups:
+            light = passes[f"Combined_{_light_name(group)}"]
+            kept = crossed.setdefault(group, light.copy())
+            torn = ~_closed(kept, group)
+            kept[torn] = light[torn]
+        if all(_closed(kept, group).all() for group, kept in crossed.items()):
+            return crossed, normals
+    torn = {group: int((~_closed(kept, group)).sum()) for group, kept in crossed.items()}
+    raise ArithmeticError(f"rays met the edges of meshes from every side: {torn}")
+
+
+def _shine(object_: bpy.types.Object, group: str, lowest_nm: float) -> None:
+    bpy.context.scene.view_layers[0].lightgroups.add(name=_light_name(group))
+    object_.lightgroup = _light_name(group)
+    object_.data.materials.append(crossing_heights(group, lowest_nm))
+
+
+def _light_name(group: str) -> str:
+    """Blender allows no dots in the names of light groups."""
+    return group.replace(".", "-").replace(" ", "_")
+
+
+def _closed(light: np.ndarray, group: str) -> np.ndarray:
+    """Whether rays (Y, X) have met a face once, or have left solids as often as they entered."""
+    times = np.rint(light[..., 2]).astype(np.int64)
+    if group in ("entrance", "exit"):
+        return times == (1 if group == "entrance" else LEAVING)
+    return times % LEAVING == times // LEAVING
 
 
 def line_masks(tubes: list[tuple[np.ndarray, np.ndarray]], shape: tuple[int, int], bevel_resolution: int) -> np.ndarray:

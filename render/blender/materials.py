@@ -6,6 +6,7 @@ import bpy
 
 Colour = tuple[float, float, float]
 ROOM_LIGHT = 0.4
+LEAVING = 1024
 
 
 def matte(name: str, colour: Colour) -> bpy.types.Material:
@@ -39,6 +40,45 @@ def screen(name: str, image: bpy.types.Image) -> bpy.types.Material:
     shader = nodes.new("ShaderNodeEmission")
     links.new(texture.outputs["Color"], shader.inputs["Color"])
     return _finished(material, shader.outputs[0])
+
+
+def crossing_heights(name: str, lowest_nm: float) -> bpy.types.Material:
+    """Clear, and shining with what a ray crosses: red the height where it enters a solid, green where it leaves, both over
+    `lowest_nm`; blue 1 for every entry and LEAVING for every exit."""
+    material = _new(name, (0.6, 0.6, 0.6, 1.0))
+    material.cycles.emission_sampling = "NONE"  # it lights nothing: no list of a million lamps
+    nodes, links = material.node_tree.nodes, material.node_tree.links
+
+    def computed(operation: str, *operands: bpy.types.NodeSocket | float) -> bpy.types.NodeSocket:
+        node = nodes.new("ShaderNodeMath")
+        node.operation = operation
+        for socket, operand in zip(node.inputs, operands):
+            if isinstance(operand, bpy.types.NodeSocket):
+                links.new(operand, socket)
+            else:
+                socket.default_value = operand
+        return node.outputs[0]
+
+    place, split = nodes.new("ShaderNodeNewGeometry"), nodes.new("ShaderNodeSeparateXYZ")
+    links.new(place.outputs["Position"], split.inputs[0])
+    leaves = place.outputs["Backfacing"]
+    enters = computed("SUBTRACT", 1.0, leaves)
+    height = computed("SUBTRACT", split.outputs["Z"], lowest_nm)
+    colour = nodes.new("ShaderNodeCombineXYZ")
+    links.new(computed("MULTIPLY", height, enters), colour.inputs[0])
+    links.new(computed("MULTIPLY", height, leaves), colour.inputs[1])
+    links.new(computed("ADD", enters, computed("MULTIPLY", leaves, float(LEAVING))), colour.inputs[2])
+    clear, glow, both = (nodes.new(f"ShaderNode{kind}") for kind in ("BsdfTransparent", "Emission", "AddShader"))
+    links.new(colour.outputs[0], glow.inputs["Color"])
+    links.new(clear.outputs[0], both.inputs[0])
+    links.new(glow.outputs[0], both.inputs[1])
+    return _finished(material, both.outputs[0])
+
+
+def clear(name: str) -> bpy.types.Material:
+    """Nothing is seen of it but its geometry."""
+    material = _new(name, (1.0, 1.0, 1.0, 0.0))
+    return _finished(material, material.node_tree.nodes.new("ShaderNodeBsdfTransparent").outputs[0])
 
 
 def _veil(name: str, colour: Colour, clearest: float, densest: float) -> bpy.types.Material:

@@ -19,11 +19,23 @@ def link(object_: bpy.types.Object, collection: bpy.types.Collection | None = No
 
 
 def add_mesh(
-    name: str, vertices: np.ndarray, faces: Sequence[Sequence[int]], collection: bpy.types.Collection | None = None
-) -> bpy.types.Object:
-    """A mesh object of `vertices` (K, 3) and `faces`, lists of vertex numbers."""
+    name: str, vertices: np.ndarray, faces: np.ndarray | Sequence[Sequence[int]],
+    collection: bpy.types.Collection | None = None,
+) -> bpy.types.Object:  # fmt: skip
+    """A mesh object of `vertices` (V, 3) and `faces`: lists of vertex numbers, or an array (F, corners) of them, which is
+    handed over at once."""
     mesh = bpy.data.meshes.new(name)
-    mesh.from_pydata(np.asarray(vertices, dtype=np.float64).tolist(), [], [list(map(int, face)) for face in faces])
+    if isinstance(faces, np.ndarray):
+        corners = np.ascontiguousarray(faces, dtype=np.int32)
+        mesh.vertices.add(len(vertices))
+        mesh.attributes["position"].data.foreach_set("vector", np.ascontiguousarray(vertices, dtype=np.float32).ravel())
+        mesh.loops.add(corners.size)
+        numbers = mesh.attributes.get(".corner_vert") or mesh.attributes.new(".corner_vert", "INT", "CORNER")
+        numbers.data.foreach_set("value", corners.ravel())
+        mesh.polygons.add(len(corners))
+        mesh.polygons.foreach_set("loop_start", np.arange(0, corners.size, corners.shape[1], dtype=np.int32))
+    else:
+        mesh.from_pydata(np.asarray(vertices, dtype=np.float64).tolist(), [], [list(map(int, face)) for face in faces])
     mesh.update()
     return link(bpy.data.objects.new(name, mesh), collection)
 

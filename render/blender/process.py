@@ -25,17 +25,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from physics.errors import InputError, require
-from physics.frames import field_nm, image_from_pixel
+from physics.errors import InputError
+from physics.frames import image_from_pixel
 
 if TYPE_CHECKING:
     from render.blender.plan import Plan, View
-    from render.foil import FoilShape
     from render.scene import Scene
 
 TASKS_PER_CHILD = 200
-FACE_ERROR_NM = 0.004  # how far a face mesh may lie off the curved face it stands for
-MOST_CELLS = 800  # along one side of a face mesh
 
 
 class BlenderProcess:
@@ -125,23 +122,6 @@ def renderer_name() -> str:
                          "use Python 3.11 with bpy 4.5") from None  # fmt: skip
 
 
-def face_heights_nm(
-    placed: FoilShape, shape: tuple[int, int], pixel_nm: float, renderer: str
-) -> tuple[np.ndarray, np.ndarray]:
-    """Heights (Y, X) of the entrance and the exit face, ray-cast by Cycles from two meshes.
-
-    The meshes are made of points of the faces themselves (`FoilShape.face_points_nm`), not of heights over pixels, so
-    that nothing of the numpy path's search for a column's foot enters here. Heights are float32 from Cycles.
-
-    Raises InputError unless `renderer` is the bpy that is installed.
-    """
-    require(renderer == renderer_name(), "foil_renderer", f"be numpy or the version installed ({renderer_name()})",
-            renderer, "the bytes of another version of Blender may differ")  # fmt: skip
-    meshes = [_face_mesh(placed, shape, pixel_nm, side) for side in (1, -1)]
-    entrance, exit_ = blender().call("face_heights", meshes, tuple(shape), float(pixel_nm))
-    return entrance.astype(np.float64), exit_.astype(np.float64)
-
-
 def line_masks(
     points_px: Sequence[np.ndarray],
     half_width_px: Sequence[np.ndarray],
@@ -169,19 +149,3 @@ def write_blend(scene: Scene, image: np.ndarray, path: str | os.PathLike[str]) -
 def render_plan(plan: Plan, view: View) -> tuple[np.ndarray, dict[str, tuple[float, float]]]:
     """A picture (Y, X, 4) uint8 of `plan` seen by `view`, and where its named anchors fall (x, y) in pixels."""
     return blender().call("render_plan", plan, view)
-
-
-def _face_mesh(placed: FoilShape, shape: tuple[int, int], pixel_nm: float, side: int) -> np.ndarray:
-    """Grid of points (N, M, 3) of a face that covers the field with a margin, fine enough for FACE_ERROR_NM."""
-    half_nm = np.array(field_nm(shape, pixel_nm)) / 2
-    corners = np.array([[sx, sy] for sx in (-1, 0, 1) for sy in (-1, 0, 1)]) * half_nm
-    shift_nm = np.abs(placed.face_points_nm(corners[:, 0], corners[:, 1], side)[:, :2] - corners).max()
-    reach_nm = half_nm + 2 * shift_nm + 2 * pixel_nm
-    sharpest_inv_nm = 1e-3 * max(abs(placed.foil.curvature_inv_um), abs(placed.foil.cross_curvature_inv_um))
-    # A chord of length c lies k c^2 / 8 off a curve of curvature k; the diagonal of a cell is 1.4 c.
-    cell_nm = np.sqrt(4 * FACE_ERROR_NM / sharpest_inv_nm) if sharpest_inv_nm > 0 else np.inf
-    columns, rows = (int(np.clip(np.ceil(2 * reach / cell_nm), 2, MOST_CELLS)) + 1 for reach in reach_nm)
-    x_nm, y_nm = np.meshgrid(
-        np.linspace(-reach_nm[0], reach_nm[0], columns), np.linspace(-reach_nm[1], reach_nm[1], rows)
-    )
-    return placed.face_points_nm(x_nm, y_nm, side)

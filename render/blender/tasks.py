@@ -7,7 +7,7 @@ from typing import Any
 
 import bpy
 
-from render.blender.buffers import face_heights, line_masks
+from render.blender.buffers import foil_buffers, line_masks
 from render.blender.build import render_plan
 from render.blender.open_file import read_scene
 from render.blender.write_scene import write_scene
@@ -24,4 +24,4 @@ def _in_empty_file(task: Callable[..., Any]) -> Callable[..., Any]:
     return run
 
 
-TASKS = {task.__name__: _in_empty_file(task) for task in (face_heights, line_masks, read_scene, render_plan, write_scene)}
+TASKS = {task.__name__: _in_empty_file(task) for task in (foil_buffers, line_masks, read_scene, render_plan, write_scene)}
