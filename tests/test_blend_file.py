@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from physics.beam import BeamCondition, image_from_crystal
+from physics.boundary import GrainBoundary
 from physics.crystal import Crystal
 from physics.deposit import Deposit
 from physics.dislocation import Dislocation
@@ -25,6 +26,7 @@ from physics.foil import Foil
 from physics.opening import Opening
 from physics.particle import Particle
 from physics.relief import Relief
+from physics.tear import Tear
 from render.blender import write_blend
 from render.detector import Detector
 from render.sample import under_condition
@@ -48,7 +50,8 @@ def _run(script: str, *arguments: str) -> str:
 def full_scene() -> Scene:
     """One of everything that a Scene can hold, in a wedged foil with a rough face and a hole."""
     foil = Foil(thickness_nm=80.0, wedge_deg=3.0, wedge_azimuth_deg=30.0, openings=(Opening(outline_nm=[[50, 30], [90, 30], [90, 90]], taper_nm=5.0),),
-                relief=Relief(roughness_nm=0.4, correlation_nm=20.0, seed=3))  # fmt: skip
+                relief=Relief(roughness_nm=0.4, correlation_nm=20.0, seed=3), tears=(Tear(tips_nm=[[-60, 35], [-48, 42]], width_nm=3.0, lip_nm=6.0),),
+                twins=(GrainBoundary(point_nm=(48, -40, 0), normal=(1, -0.4, 0.3), width_nm=4.0, s_inv_nm=0.05, xi_g_nm=60.0),))  # fmt: skip
     turn = np.linspace(0, 2 * np.pi, 13)
     loop = np.stack([15 * np.cos(turn) - 30, 10 * np.sin(turn), 5 * np.sin(turn)], axis=-1)
     loop[-1] = loop[0]

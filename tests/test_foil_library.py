@@ -80,6 +80,10 @@ def damaged(path, how: str) -> None:
         held = bytearray(path.read_bytes())
         held[held.index(np.ones(2, np.float32).tobytes()) + 3] ^= 1
         path.write_bytes(held)
+    elif how == "marked as encrypted":
+        held = bytearray(path.read_bytes())
+        held[held.index(b"PK\x01\x02") + 8] ^= 1  # general purpose bit 0 of the first entry (APPNOTE 4.4.4)
+        path.write_bytes(held)
     elif how == "empty":
         path.write_bytes(b"")
     elif how == "pickle":
@@ -95,7 +99,7 @@ def damaged(path, how: str) -> None:
         (path.parent / "abff.npz").replace(path)
 
 
-@pytest.mark.parametrize("how", ["cut", "flipped", "empty", "pickle", "pickled array", "array", "another entry"])
+@pytest.mark.parametrize("how", ["cut", "flipped", "marked as encrypted", "empty", "pickle", "pickled array", "array", "another entry"])
 def test_a_damaged_or_foreign_entry_is_no_entry_and_runs_no_code(tmp_path, how):
     library = FoilLibrary(tmp_path)
     library.write("ab12", BUFFERS)

@@ -20,6 +20,7 @@ from render.blender.plan import FAULT_COLOUR, Plan, Sheet, Tube, burgers_colours
 from render.blender.solids import solids_of
 from render.foil import FoilShape
 from render.picture import display_range
+from render.scene import PARTS
 
 if TYPE_CHECKING:
     from physics.dislocation import Dislocation
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from render.scene import Scene
 
 GEOMETRY = ("dislocations", "faults", "deposits", "particles")
-FOIL_NUMBERS = tuple(f.name for f in fields(Foil) if f.name not in ("relief", "openings", "boundary"))
+FOIL_NUMBERS = tuple(f.name for f in fields(Foil) if f.name not in PARTS[Foil])
 CONDITION = ("g_hkl", "zone_axis_uvw", "s_inv_nm", "image")
 COUNTS_WHITE, RECORDED_WHITE = 65535, 255
 
