@@ -83,9 +83,10 @@ class FoilLibrary:
                 np.savez(file, content=np.array(_digest(key, buffers)), **buffers)
             os.replace(beside, path)
         except OSError as error:
+            raise InputError(f"foil_library must be a folder that can be written, got {os.fspath(self.folder)}: {error.strerror}") from None
+        finally:
             with contextlib.suppress(OSError):
                 os.remove(beside)
-            raise InputError(f"foil_library must be a folder that can be written, got {os.fspath(self.folder)}: {error.strerror}") from None
 
     def _path(self, key: str) -> Path:
         return Path(self.folder) / key[:2] / f"{key}.npz"

@@ -29,7 +29,7 @@ def read_grey(file: Path) -> np.ndarray:
         picture = Image.open(file)
         grey = picture.convert("L") if picture.mode in ("RGB", "RGBA", "P", "LA", "1", "CMYK") else picture
         return np.asarray(grey).astype(np.float64)
-    except (OSError, ValueError, UnidentifiedImageError) as error:
+    except (OSError, ValueError, UnidentifiedImageError, Image.DecompressionBombError) as error:
         raise InputError(f"{file.name} must be an image that can be read, got: {' '.join(str(error).split())}") from None
 
 

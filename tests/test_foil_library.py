@@ -116,6 +116,16 @@ def test_a_library_that_cannot_be_written_is_refused_in_one_line(tmp_path):
     assert "\n" not in str(refused.value)
 
 
+def test_an_interrupted_write_leaves_nothing(tmp_path, monkeypatch):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(np, "savez", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        FoilLibrary(tmp_path).write("ab12", BUFFERS)
+    assert not [p for p in tmp_path.rglob("*") if p.is_file()]
+
+
 @needs_bpy
 def test_a_scene_is_the_same_bytes_without_a_library_and_with_a_cold_and_a_warm_one(tmp_path, monkeypatch):
     without = simulate(scene())

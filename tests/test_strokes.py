@@ -11,6 +11,7 @@ from render import sample, simulate
 from render.bulk import render_dataset
 from render.check import check_dataset
 from render.config import compose
+from render.grey_image import read_grey
 from render.on_device import check_modelled
 from render.sample_config import SampleConfig
 from render.scene import Scene
@@ -114,6 +115,13 @@ def test_a_frame_whose_bytes_have_changed_is_refused(frames):
     Image.fromarray(np.full((300, 400), 9, np.uint8)).save(frames / "b.png")
     with pytest.raises(InputError, match="must hold the bytes of SHA-256"):
         simulate(scene)
+
+
+def test_a_frame_too_large_to_be_opened_is_refused_in_one_line(frames, monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10_000)
+    with pytest.raises(InputError, match="must be an image that can be read") as refused:
+        read_grey(frames / "a.png")
+    assert "\n" not in str(refused.value)
 
 
 def test_a_dataset_of_strokes_is_sound(tmp_path, frames):
