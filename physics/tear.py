@@ -7,7 +7,8 @@ mid-surface is raised by
 
     w = tan(angle) lip_nm / 3 (1 - d / lip_nm)^3,    d the distance from the gap, measured across the chord,
 
-so that slope and curvature fade out together and s changes across the lips. Rolled lips are a sheet of the foil's
+along the beam, so that slope and curvature fade out together and s changes across the lips; of a bent lip it is tan(angle)
+that falls so toward the tips, and in a tilted foil it is added to the slope that is there. Rolled lips are a sheet of the foil's
 thickness on an arc, which lies over the rest of the foil and over the gap: no height field.
 
 Axes: M outline vertices, P points.

@@ -186,10 +186,10 @@ class FoilShape:
         """A face's height with relief and bent lips, drawn toward the mid-surface by the openings."""
         if self.foil.relief is not None:
             z_nm = z_nm + side * self.foil.relief.height_nm(x_nm, y_nm, side)
-        for tear in self.foil.tears:
-            raised_nm, slope_x, slope_y = tear.bend_nm(x_nm, y_nm)
-            # Along the beam a lip is thicker than along its normal.
-            thicker = np.sqrt(1 + slope_x**2 + slope_y**2) - 1
+        if self.lipped:
+            # Along the beam the foil is 1 / n_z times as thick as along its normal, which a lip has turned.
+            thicker = 1 / self.mid_normal(x_nm, y_nm)[..., 2] - 1 / self._smooth_mid_normal(x_nm, y_nm)[..., 2]
+            raised_nm = sum(tear.bend_nm(x_nm, y_nm)[0] for tear in self.foil.tears)
             z_nm = z_nm + raised_nm + side * thicker * self.half_thickness_nm(x_nm, y_nm)
         openings = (*self.foil.openings, *(tear.opening for tear in self.foil.tears))
         if openings:
@@ -273,15 +273,16 @@ def foil_maps(
     entrance_z_nm = np.where(vacuum, middle_z_nm, cast.entrance_z_nm)
     exit_z_nm = np.where(vacuum, middle_z_nm, cast.exit_z_nm)
     whole_nm = entrance_z_nm - exit_z_nm
-    twins_nm = np.zeros((len(foil.twins), *shape))
-    for twin_nm, (upper, lower) in zip(twins_nm, cast.twins_z_nm):
-        inside_nm = np.minimum(upper, entrance_z_nm) - np.maximum(lower, exit_z_nm)
-        twin_nm[:] = np.where(inside_nm > 0, inside_nm, 0.0)  # nan: a ray that misses it
     if foil.boundary is not None:
         if cast.grain_z_nm is None:
             entrance_z_nm, exit_z_nm = foil.boundary.split(x_nm, y_nm, entrance_z_nm, exit_z_nm)
         else:
             entrance_z_nm, exit_z_nm = _without(entrance_z_nm, exit_z_nm, *cast.grain_z_nm)
+    # A twin interrupts the first grain alone: beyond the boundary its column is counted with the second.
+    twins_nm = np.zeros((len(foil.twins), *shape))
+    for twin_nm, (upper, lower) in zip(twins_nm, cast.twins_z_nm):
+        inside_nm = np.minimum(upper, entrance_z_nm) - np.maximum(lower, exit_z_nm)
+        twin_nm[:] = np.where(inside_nm > 0, inside_nm, 0.0)  # nan: a ray that misses it
     return FoilMaps(
         entrance_z_nm=entrance_z_nm,
         exit_z_nm=exit_z_nm,

@@ -79,6 +79,14 @@ def test_a_lip_has_turned_by_its_angle_at_the_gap_and_keeps_its_thickness():
     np.testing.assert_allclose(maps.thickness_nm[clear, 48], expected[clear], atol=0.02)
 
 
+@pytest.mark.parametrize("normal_uvw", [(0, 0, 1), (1, 2, 6), (-2, 1, 4)])  # tilted by up to 29 degrees
+def test_a_lip_of_a_tilted_foil_keeps_its_thickness(normal_uvw):
+    tear = Tear(tips_nm=[[-4000, 0], [4000, 0]], width_nm=10.0, lip_nm=20.0, turn_deg=30.0, taper_nm=0.05)
+    maps = foil_maps(AL, Foil(thickness_nm=60.0, normal_uvw=normal_uvw, tears=(tear,)), BEAM, SHAPE, 0.5)
+    _, y = column_positions_nm(SHAPE, 0.5)
+    np.testing.assert_allclose(maps.thickness_nm[np.abs(y) > 5.5], 60.0, atol=0.02)
+
+
 def test_lips_turn_the_lattice_as_a_rigid_tilt_would():
     """g along the slope: s = s_0 - g tilt to first order, up on one lip and down on the other."""
     tear = Tear(tips_nm=[[0, -4000], [0, 4000]], width_nm=10.0, lip_nm=30.0, turn_deg=0.5, side=1)
@@ -133,6 +141,20 @@ def test_an_edge_on_twin_is_a_perfect_crystal_of_its_own():
     np.testing.assert_allclose(image[:, np.abs(x) > 10], intensity(scene())[0, 0], atol=3e-6)
     (label,) = [d for d in simulate(s).distractors if d.kind == "boundary"]
     assert label.mask.any(axis=1).all() and not label.mask[:, np.abs(np.abs(x) - 10) > 2].any()
+
+
+def test_a_twin_beyond_a_boundary_leaves_the_second_grain_as_it_is():
+    boundary = GrainBoundary(point_nm=(0, 0, 0), normal=(1, 0.2, 0.4), s_inv_nm=0.03, xi_g_nm=50.0)
+    twin = GrainBoundary(point_nm=(-15, 0, 0), normal=(1, 0, 0), width_nm=50.0, s_inv_nm=0.02, xi_g_nm=60.0)
+    foil = Specimen.of(scene({"boundary": boundary, "twins": (twin,)})).foil
+    first_nm = foil.entrance_z_nm - foil.exit_z_nm
+    np.testing.assert_allclose(first_nm + foil.second_grain_nm, 100.0)  # the whole foil, crossed once
+    assert (foil.twins_nm[0] <= first_nm + 1e-9).all() and (foil.twins_nm[0] > 0).any()
+    x, _ = column_positions_nm(SHAPE, 1.0)
+    beyond = (first_nm == 0) & (x < 35)
+    with_twin, alone = intensity(scene({"boundary": boundary, "twins": (twin,)})), intensity(scene({"boundary": boundary}))
+    assert beyond.any()
+    np.testing.assert_array_equal(with_twin[beyond], alone[beyond])
 
 
 def test_an_inclusion_is_a_void_that_absorbs():
