@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from render.blas import one_blas_thread
 from render.burn_in import text_distractors
 from render.detector import Detector, expose
 from render.distractors import distractors
@@ -25,9 +26,10 @@ def simulate(scene: Scene, foil_library: str | os.PathLike[str] | None = None) -
 
     `foil_library` is a folder that keeps the foils that Blender has cast (`render.foil_library`): it changes the time alone.
     """
-    specimen = Specimen.of(scene, foil_library)
-    make = stroke_intensity if scene.contrast == "stroke" else noise_free_intensity
-    return _micrograph(scene, specimen, make(scene, specimen))
+    with one_blas_thread():
+        specimen = Specimen.of(scene, foil_library)
+        make = stroke_intensity if scene.contrast == "stroke" else noise_free_intensity
+        return _micrograph(scene, specimen, make(scene, specimen))
 
 
 def simulate_batch(
@@ -44,9 +46,10 @@ def simulate_batch(
         return [simulate(scene, foil_library) for scene in scenes]
     from render.on_device import device_intensities
 
-    specimens = [Specimen.of(scene, foil_library) for scene in scenes]
-    intensities = device_intensities(scenes, specimens, device)
-    return [_micrograph(*parts) for parts in zip(scenes, specimens, intensities)]
+    with one_blas_thread():
+        specimens = [Specimen.of(scene, foil_library) for scene in scenes]
+        intensities = device_intensities(scenes, specimens, device)
+        return [_micrograph(*parts) for parts in zip(scenes, specimens, intensities)]
 
 
 def _micrograph(scene: Scene, specimen: Specimen, intensity: np.ndarray) -> Micrograph:
