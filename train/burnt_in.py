@@ -6,7 +6,16 @@ Axes: (Y, X) image rows and columns.
 from __future__ import annotations
 
 import numpy as np
-from scipy.ndimage import binary_closing, binary_dilation, binary_fill_holes, find_objects, gaussian_filter, label, maximum_filter, minimum_filter
+from scipy.ndimage import (
+    binary_closing,
+    binary_dilation,
+    binary_fill_holes,
+    find_objects,
+    gaussian_filter,
+    label,
+    maximum_filter,
+    minimum_filter,
+)
 
 EXTREME_SHARE = 0.04  # of the range of grey: as near to white or black are pixels that may be ink
 EDGE_SHARE = 0.35  # of the range of grey: the step at the outline of ink, which no micrograph's own detail has within EDGE_PX

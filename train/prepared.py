@@ -117,7 +117,9 @@ def _rescaled(line: TracedLine, factors: np.ndarray, shape: tuple[int, int]) -> 
     """A line (V, 2) of the read image in the micrograph: pixel centres count, so 0 becomes (factor - 1) / 2."""
     points = (line.points_px + 0.5) * factors - 0.5
     points = np.clip(points, -0.5, np.array([shape[1] - 0.5, shape[0] - 0.5]))
-    return replace(line, points_px=points, half_width_px=line.half_width_px * float(factors.mean()))
+    factor = float(factors.mean())
+    sigma_px = None if line.sigma_px is None else line.sigma_px * factor
+    return replace(line, points_px=points, half_width_px=line.half_width_px * factor, sigma_px=sigma_px)
 
 
 def _outside_ink(line: TracedLine, covered: np.ndarray) -> list[TracedLine]:
@@ -134,7 +136,8 @@ def _outside_ink(line: TracedLine, covered: np.ndarray) -> list[TracedLine]:
         points = line.points_px[first:last]
         if last - first > 1 and length_px(points) >= SHORTEST_LEFT_PX:
             flags = (*(f for f in line.flags if f != "loop"), "cut_by_ink")
-            pieces.append(replace(line, points_px=points, half_width_px=line.half_width_px[first:last], flags=flags))
+            sigma_px = None if line.sigma_px is None else line.sigma_px[first:last]
+            pieces.append(replace(line, points_px=points, half_width_px=line.half_width_px[first:last], sigma_px=sigma_px, flags=flags))
     return pieces
 
 
