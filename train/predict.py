@@ -24,11 +24,12 @@ from train.formats import FOLDER_FILES, coco, coco_annotations, frame_files, req
 from train.io import Frame, find_images, read_frames
 from train.measure import Field, Thickness, field_of, measured
 from train.overlay import overlay
-from train.prepared import Prepared, PrepareSettings, lines_in_micrograph, prepare
+from train.prepared import Prepared, PrepareSettings, is_writing, lines_in_micrograph, prepare
 from train.trace import TraceSettings, trace_lines
 
 if TYPE_CHECKING:
     from train.checkpoint import LoadedModel
+    from train.targets import Maps
 
 USAGE = """\
 python -m train.predict images=PATH out=DIR [model=RUN] [pixel_nm=1.2] [thickness_nm=150 thickness_sigma_nm=15]
@@ -52,12 +53,15 @@ TEST_LINES_SEED = 1961  # of the lines that intercepts are counted on: the same 
 
 def find_lines(model: LoadedModel, image: np.ndarray, settings: TraceSettings | None = None) -> tuple[TracedLine, ...]:
     """The lines of one image (Y, X), longest first."""
+    return tuple(_inside(line, image.shape) for line in trace_lines(_maps(model, image), settings))
+
+
+def _maps(model: LoadedModel, image: np.ndarray) -> Maps:
     from train.checkpoint import predict_maps
     from train.tiles import tiled_maps
 
     large = max(image.shape) > LARGEST_WHOLE_PX
-    maps = tiled_maps(model.module, image) if large else predict_maps(model, image)
-    return tuple(_inside(line, image.shape) for line in trace_lines(maps, settings))
+    return tiled_maps(model.module, image) if large else predict_maps(model, image)
 
 
 def _inside(line: TracedLine, shape: tuple[int, int]) -> TracedLine:
@@ -74,7 +78,11 @@ def find_prepared_lines(
 ) -> tuple[tuple[TracedLine, ...], Prepared]:  # fmt: skip
     """The lines of a micrograph (Y, X) as it was taken, longest first, and how it was read (`train.prepared`)."""
     prepared = prepare(image, prepare_settings or PrepareSettings(), drawn)
-    found = [find_lines(model, read, settings) for read in prepared.images]
+    found = []
+    for read in prepared.images:
+        maps = _maps(model, read)
+        lines = (_inside(line, read.shape) for line in trace_lines(maps, settings))
+        found.append([line for line in lines if not is_writing(line, maps)])
     return lines_in_micrograph(found, prepared), prepared
 
 

@@ -16,13 +16,16 @@ from skimage.transform import resize
 from physics.errors import require
 from train.appearance import appearance, require_polarity
 from train.burnt_in import burnt_in, painted_over
+from train.channels import DISTRACTOR_GROUPS
 from train.curves import TracedLine, distance_px, length_px, resample
+from train.targets import Maps
 
 KEPT_WIDTH_PX = (2.0, 12.0)  # lines of such widths are read as they are: the network was trained on them
 READ_WIDTH_PX = 5.0  # the width others are brought to
 SCALES = (1 / 16, 4.0)
 SMALLEST_READ_PX = 64
 SAME_PX, SAME_SHARE = 4.0, 0.5  # two lines are one and the same when so much of one lies so near to the other
+WRITING_LEVEL = 0.5  # of the network's map of text
 SHORTEST_LEFT_PX = 10.0  # of a line that runs under ink, pieces shorter than this are dropped
 
 
@@ -80,7 +83,7 @@ def prepare(image: np.ndarray, settings: PrepareSettings, drawn: np.ndarray | No
         read = resize(clean, shape, order=1 if scale < 1 else 3, anti_aliasing=scale < 1, mode="edge", preserve_range=True)
         read = read.astype(np.float32)
     return Prepared(
-        images=tuple(read if p == "dark" else -read for p in polarities), polarities=polarities, scale=scale, width_px=width_px, covered=covered
+        images=tuple(read if p == "dark" else read.max() + read.min() - read for p in polarities), polarities=polarities, scale=scale, width_px=width_px, covered=covered
     )
 
 
@@ -111,6 +114,16 @@ def lines_in_micrograph(found: Sequence[Sequence[TracedLine]], prepared: Prepare
     if both:
         lines = _without_doubles(lines)
     return tuple(sorted(lines, key=lambda line: -line.length_px)) if both or prepared.covered.any() else tuple(lines)
+
+
+def is_writing(line: TracedLine, maps: Maps) -> bool:
+    """Whether most of a line found in `maps` runs through what the network itself takes for text or a drawn arrow."""
+    if maps.distractors is None:
+        return False
+    text = maps.distractors[DISTRACTOR_GROUPS.index("text")]
+    i, j = np.rint((line.points_px - 0.5 * (maps.stride - 1)) / maps.stride).astype(int).T
+    chance = text[np.clip(j, 0, text.shape[0] - 1), np.clip(i, 0, text.shape[1] - 1)]
+    return bool((chance > WRITING_LEVEL).mean() > 0.5)
 
 
 def _rescaled(line: TracedLine, factors: np.ndarray, shape: tuple[int, int]) -> TracedLine:
