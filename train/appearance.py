@@ -20,6 +20,8 @@ COARSER_FROM_PX = 4.0  # scales of this and more are looked at on an image avera
 ELONGATED = 0.4  # a ridge curves along itself at most by this part of how it curves across
 STRONGEST_PERCENT = 99.5
 FEWEST_PLACES = 30
+MOST_SIDE_PX = 512  # a larger frame is averaged over squares first: what is sought there are its wide lines
+GRAIN_TIMES = 3.0  # what most of the image shows at a scale is grain: so much of it is taken off
 BRIGHT_RATIO = 1.3
 WIDEST_SHARE, NARROWEST_RANGE_PX = 1 / 40, 4.0  # scales are looked at up to this part of the shorter side, and up to 4 px in any case
 
@@ -41,11 +43,13 @@ def appearance(image: np.ndarray) -> Appearance:
 
     Ridge strength is the larger principal curvature times t^(3/4), t = sigma^2, where the smaller one is small; for a
     ridge of Gaussian profile this is greatest at sigma equal to the profile's own (Lindeberg 1998, sec. 5.6.2), which
-    gives the width. Lines are bright where the bright ridges are clearly the stronger ones, else dark: beside a line the
+    gives the width, to about a third where lines are wider than some 10 px; of narrower ones grain makes up to 10 px. Lines are bright where the bright ridges are clearly the stronger ones, else dark: beside a line the
     image curves the other way as well, by 0.45 of what it does on the line, and paired lines, bands and bright grains
     of bright-field frames bring that near 1.
     """
-    image = _levelled(np.asarray(image, dtype=np.float32))
+    image = np.asarray(image, dtype=np.float32)
+    bins = max(1, min(image.shape) // MOST_SIDE_PX)
+    image = _levelled(binned(image, bins))
     best: dict[bool, list[np.ndarray]] = {True: [], False: []}
     for scale in SCALES_PX:
         if scale > WIDEST_SHARE * min(image.shape) and scale > NARROWEST_RANGE_PX:
@@ -55,7 +59,8 @@ def appearance(image: np.ndarray) -> Appearance:
     peaks = {dark: max(float(np.percentile(s, STRONGEST_PERCENT)) for s in layers) for dark, layers in best.items()}
     dark = peaks[False] < BRIGHT_RATIO * peaks[True]
     ratio = peaks[True] / max(peaks[False], 1e-9)
-    return Appearance(dark=dark, ratio=ratio, width_px=_width_px(best[dark]))
+    width_px = _width_px(best[dark])
+    return Appearance(dark=dark, ratio=ratio, width_px=None if width_px is None else width_px * bins)
 
 
 def _levelled(image: np.ndarray) -> np.ndarray:
@@ -82,11 +87,12 @@ def _ridge_strength(image: np.ndarray, scale: float) -> dict[bool, np.ndarray]:
     edge = int(np.ceil(2 * sigma))
     strengths = {}
     for dark, across, along in ((True, up, down), (False, -down, -up)):
-        strength = np.where((across > 0) & (np.abs(along) < ELONGATED * across), across, 0) * sigma**1.5
+        strength = np.where((across > 0) & (np.abs(along) < ELONGATED * across), across, 0) * (sigma**1.5 * bins**-0.5)  # curvature in units of 1 px, not of `bins`
         strength[:edge], strength[-edge:], strength[:, :edge], strength[:, -edge:] = 0, 0, 0, 0
         cell = max(1, 4 // bins)
         rows, columns = (n // cell * cell for n in strength.shape)
-        strengths[dark] = strength[:rows, :columns].reshape(rows // cell, cell, columns // cell, cell).max(axis=(1, 3))
+        strength = strength[:rows, :columns].reshape(rows // cell, cell, columns // cell, cell).max(axis=(1, 3))
+        strengths[dark] = np.maximum(strength - GRAIN_TIMES * np.median(strength), 0)
     return strengths
 
 

@@ -20,7 +20,7 @@ from train.channels import DISTRACTOR_GROUPS
 from train.curves import TracedLine, distance_px, length_px, resample
 from train.targets import Maps
 
-KEPT_WIDTH_PX = (2.0, 12.0)  # lines of such widths are read as they are: the network was trained on them
+KEPT_WIDTH_PX = (2.0, 13.0)  # lines of such estimated widths are read as they are: the network was trained on them
 READ_WIDTH_PX = 5.0  # the width others are brought to
 SCALES = (1 / 16, 4.0)
 SMALLEST_READ_PX = 64
