@@ -70,8 +70,10 @@ def frames(tmp_path):
 def test_a_prediction_holds_what_was_promised():
     record = prediction("a.png", SHAPE, 2.0, "default", [line([10, 10], [40, 50]), line([5, 5], [5, 15])])
     first = record["lines"][0]
-    assert set(record) == {"image", "shape", "pixel_nm", "model", "lines", "summary"}
-    assert set(first) == {"id", "points_px", "sigma_px", "width_px", "length_px", "length_nm", "confidence", "flags"}
+    assert set(record) == {"image", "shape", "pixel_nm", "pixel_nm_from", "model", "read", "lines", "crossings", "summary"}
+    assert set(first) == {
+        "id", "points_px", "sigma_px", "spline", "width_px", "length_px", "length_nm", "confidence", "flags", "crossings",
+    }  # fmt: skip
     assert first["points_px"] == [[10, 10], [40, 50]] and first["length_px"] == 50 and first["length_nm"] == 100
     assert first["width_px"] == 4.0  # twice the half-width
     assert record["summary"]["n_lines"] == 2 and record["summary"]["total_length_px"] == 60
@@ -90,7 +92,7 @@ def test_predicting_a_folder_writes_every_file(run, frames, tmp_path):
     out = tmp_path / "out=1"
     records = predict_files(str(frames), out, model=run, pixel_nm=1.5)
     assert sorted(p.name for p in out.iterdir()) == [
-        "frame0.json", "frame0_overlay.png", "frame1.json", "frame1_overlay.png", "summary.csv",
+        "folder.json", "frame0.json", "frame0_overlay.png", "frame1.json", "frame1_overlay.png", "report.html", "summary.csv",
     ]  # fmt: skip
     written = json.loads((out / "frame0.json").read_text())
     assert written["shape"] == list(SHAPE) and written["pixel_nm"] == 1.5

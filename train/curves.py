@@ -5,8 +5,10 @@ Axes: V vertices of a curve. Pixel coordinates: x right, y down, (0, 0) at the c
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numba
 import numpy as np
@@ -64,6 +66,32 @@ def arc_px(points_px: np.ndarray) -> np.ndarray:
 
 def length_px(points_px: np.ndarray) -> float:
     return float(arc_px(points_px)[-1])
+
+
+def point_at(points_px: np.ndarray, at_px: float) -> np.ndarray:
+    """The point (2,) of a curve (V, 2) at an arc length."""
+    arc = arc_px(points_px)
+    return np.array([np.interp(at_px, arc, column) for column in np.asarray(points_px, dtype=np.float64).T])
+
+
+def b_spline(points_px: np.ndarray, off_px: float = 0.1) -> dict[str, Any]:
+    """A curve (V, 2) as a cubic B-spline {"degree", "knots", "control_px"} that stays within about `off_px` of its vertices (rms).
+
+    Knots run from 0 to the length in px. Few vertices make a spline of lower degree (Dierckx 1982).
+    """
+    from scipy.interpolate import splprep
+
+    points = np.asarray(points_px, dtype=np.float64)
+    arc = arc_px(points)
+    new = np.concatenate([[True], np.diff(arc) > 0])
+    points, arc = points[new], arc[new]
+    if len(points) < 2:
+        return {"degree": 0, "knots": [], "control_px": np.round(points, 2).tolist()}
+    degree = min(3, len(points) - 1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        (knots, control, degree), _ = splprep(points.T, u=arc, k=degree, s=len(points) * off_px**2)
+    return {"degree": int(degree), "knots": np.round(knots, 3).tolist(), "control_px": np.round(np.stack(control, axis=1), 3).tolist()}
 
 
 def resample(points_px: np.ndarray, step_px: float) -> np.ndarray:

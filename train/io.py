@@ -1,4 +1,4 @@
-"""Micrographs from image files: png, jpg, tif of 8, 16 or 32 bit, stacks; a file, a folder, a glob, or `[a,b]`.
+"""Micrographs from files: a file, a folder, a glob, or `[a,b]`; pictures, stacks, microscope formats, videos.
 
 Axes: (Y, X) rows and columns, N frames of a stack, S colour samples.
 """
@@ -16,26 +16,37 @@ import tifffile
 from PIL import Image
 
 from physics.errors import InputError, require
+from train.microscope_files import MICROSCOPE_SUFFIXES, microscope_frames, tiff_pixel_nm
+from train.video import VIDEO_SUFFIXES, video_frames
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
+PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
+SUFFIXES = (*PICTURE_SUFFIXES, *MICROSCOPE_SUFFIXES, *VIDEO_SUFFIXES)
+MASK_ENDING = "_mask"  # NAME_mask.png beside NAME.png is an annotation, not a micrograph
 SMALLEST_PX = 16  # nothing narrower can hold a line and its surroundings
 LUMINANCE = (0.299, 0.587, 0.114)  # ITU-R BT.601, for micrographs saved as colour
+TINT_LEVELS, MOST_TINTED = 0.16, 0.25  # of the brightest value: what is tinted more was drawn on a grey image; unless much of it is
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Frame:
-    """One image `image` (Y, X) float32 of the file `path`; `name` is the file's stem, with `_0003` in a stack."""
+    """One image `image` (Y, X) float32 of the file `path`; `name` is the file's stem, with `_0003` in a stack.
+
+    `pixel_nm` is what the file says, None where it says nothing. `drawn` (Y, X) bool marks coloured pixels of an
+    otherwise grey picture: somebody's arrows and letters. None where there are none.
+    """
 
     image: np.ndarray
     path: Path
     name: str
+    pixel_nm: float | None = None
+    drawn: np.ndarray | None = None
 
 
 def find_images(images: str) -> list[Path]:
     """The files that `images` names: a file, the image files of a folder, a glob, or a list `[a,b]` of such.
 
-    A path that exists is that path, whatever characters it holds. Raises InputError where nothing is found and
-    where two files would give results of one name.
+    A path that exists is that path, whatever characters it holds. In a folder, NAME_mask.* beside NAME.* is left out.
+    Raises InputError where nothing is found and where two files would give results of one name.
     """
     paths = _find(images)
     stems: dict[str, Path] = {}
@@ -50,6 +61,8 @@ def _find(images: str) -> list[Path]:
     path = Path(images)
     if path.is_dir():
         found = sorted(p for p in path.iterdir() if p.suffix.lower() in SUFFIXES and not p.name.startswith("."))
+        stems = {p.stem for p in found}
+        found = [p for p in found if not (p.stem.endswith(MASK_ENDING) and p.stem.removesuffix(MASK_ENDING) in stems)]
         require(bool(found), "images", f"name a folder that holds {_known()} files", path)
         return found
     if path.exists():
@@ -68,14 +81,25 @@ def _known() -> str:
 
 
 def read_frames(path: str | Path) -> Iterator[Frame]:
-    """The frames of an image file, one by one; a stack's are named `<stem>_0000` and on.
+    """The frames of an image file, one by one; those of a stack or video are named `<stem>_0000` and on.
 
     Raises InputError for a file that cannot be decoded, and for images under 16 px or without finite contrast.
     """
     path = Path(path)
-    if path.suffix.lower() in (".tif", ".tiff"):
+    suffix = path.suffix.lower()
+    if suffix in (".tif", ".tiff"):
         yield from _tiff_frames(path)
-        return
+    elif suffix in MICROSCOPE_SUFFIXES:
+        for n, count, pixels, pixel_nm in microscope_frames(path):
+            yield _frame(pixels, path, n, count, pixel_nm)
+    elif suffix in VIDEO_SUFFIXES:
+        for n, pixels in enumerate(video_frames(path)):
+            yield _frame(pixels, path, n, 2, None)  # a video of one frame is a video
+    else:
+        yield _picture(path)
+
+
+def _picture(path: Path) -> Frame:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
@@ -85,25 +109,30 @@ def read_frames(path: str | Path) -> Iterator[Frame]:
                 pixels = np.asarray(picture)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise InputError(f"{path} must be a readable image, got {_reason(error)}") from None
-    yield Frame(image=_checked(_grey(pixels, path), path), path=path, name=path.stem)
+    return _frame(pixels, path, 0, 1, None)
 
 
 def _tiff_frames(path: Path) -> Iterator[Frame]:
     try:
         with tifffile.TiffFile(path) as file:
             series = file.series[0]
+            pixel_nm = tiff_pixel_nm(file)
             colour = series.axes.endswith("S") and series.shape[-1] in (3, 4)
             count = int(np.prod(series.shape[: -3 if colour else -2], dtype=int))
             whole = None if len(series.pages) == count else series.asarray().reshape(count, *series.shape[-3 if colour else -2 :])
             for n in range(count):
                 # A page at a time: a stack may be larger than memory.
-                pixels = series.pages[n].asarray() if whole is None else whole[n]
-                name = path.stem if count == 1 else f"{path.stem}_{n:04d}"
-                yield Frame(image=_checked(_grey(pixels, path), path), path=path, name=name)
+                yield _frame(series.pages[n].asarray() if whole is None else whole[n], path, n, count, pixel_nm)
     except InputError:
         raise
     except Exception as error:  # noqa: BLE001 - tifffile raises whatever its decoder meets in a broken file
         raise InputError(f"{path} must be a readable image, got {_reason(error)}") from None
+
+
+def _frame(pixels: np.ndarray, path: Path, n: int, count: int, pixel_nm: float | None) -> Frame:
+    name = path.stem if count == 1 else f"{path.stem}_{n:04d}"
+    image, drawn = _grey(pixels, path)
+    return Frame(image=_checked(image, path), path=path, name=name, pixel_nm=pixel_nm, drawn=drawn)
 
 
 def _reason(error: Exception) -> str:
@@ -111,18 +140,23 @@ def _reason(error: Exception) -> str:
     return f"{type(error).__name__}: {text[:120]}" if text else type(error).__name__
 
 
-def _grey(pixels: np.ndarray, path: Path) -> np.ndarray:
-    """(Y, X) float32 of (Y, X) or (Y, X, S) pixels; transparency is dropped, equal channels stay exact."""
+def _grey(pixels: np.ndarray, path: Path) -> tuple[np.ndarray, np.ndarray | None]:
+    """(Y, X) float32 of (Y, X) or (Y, X, S) pixels, and which of them are tinted; transparency is dropped, equal
+    channels stay exact."""
     pixels = np.squeeze(pixels) if pixels.ndim > 3 else pixels
     if pixels.ndim == 3 and pixels.shape[-1] in (1, 2):
         pixels = pixels[..., 0]
     if pixels.ndim == 3 and pixels.shape[-1] in (3, 4):
         colour = pixels[..., :3].astype(np.float32)
-        same = np.array_equal(colour[..., 0], colour[..., 1]) and np.array_equal(colour[..., 0], colour[..., 2])
-        return colour[..., 0] if same else colour @ np.array(LUMINANCE, dtype=np.float32)
+        spread = colour.max(axis=-1) - colour.min(axis=-1)
+        if not spread.any():
+            return colour[..., 0], None
+        tinted = spread > TINT_LEVELS * max(float(colour.max()), 1e-9)
+        drawn = tinted if 0 < tinted.mean() < MOST_TINTED else None
+        return colour @ np.array(LUMINANCE, dtype=np.float32), drawn
     require(pixels.ndim == 2, str(path), "be an image of rows and columns", f"shape {pixels.shape}")
     require(pixels.dtype.kind in "biuf", str(path), "hold real numbers", pixels.dtype)
-    return pixels.astype(np.float32)
+    return pixels.astype(np.float32), None
 
 
 def _checked(image: np.ndarray, path: Path) -> np.ndarray:

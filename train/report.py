@@ -55,6 +55,10 @@ class Page:
         """A PNG file."""
         self._picture(Path(path).read_bytes(), caption)
 
+    def photograph(self, jpeg: bytes, caption: str) -> None:
+        """A picture as a JPEG file's bytes: a tenth of a PNG of the same micrograph."""
+        self._picture(jpeg, caption, "jpeg")
+
     def write(self, path: str | Path) -> None:
         """Write the page; a reader never meets half of it."""
         head = f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{html.escape(self._title)}</title>'
@@ -63,10 +67,10 @@ class Page:
         temporary.write_text(text, encoding="utf-8")
         os.replace(temporary, path)
 
-    def _picture(self, png: bytes, caption: str) -> None:
-        source = base64.b64encode(png).decode("ascii")
+    def _picture(self, content: bytes, caption: str, kind: str = "png") -> None:
+        source = base64.b64encode(content).decode("ascii")
         alternative = html.escape(caption, quote=True)
         self._body.append(
-            f'<figure><img src="data:image/png;base64,{source}" alt="{alternative}">'
+            f'<figure><img src="data:image/{kind};base64,{source}" alt="{alternative}">'
             f"<figcaption>{html.escape(caption)}</figcaption></figure>"
         )

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from physics.errors import InputError, require
+from train.annotations import width_px_in
 from train.curves import TracedLine, is_closed, length_px, resample
 from train.io import SUFFIXES, read_frames
 from train.metrics import MetricSettings, Truth, truth_of
@@ -47,6 +48,13 @@ class LabelledCurve:
     points_px: np.ndarray
     half_width_px: np.ndarray
     visible: np.ndarray
+
+
+def labelled_curve(points_px: np.ndarray, width_px: float | None) -> LabelledCurve:
+    """A curve (V, 2) as a label; of a stroke without a width a width is assumed."""
+    half = HAND_DRAWN_HALF_WIDTH_PX if width_px is None else max(1.0, 0.5 * width_px)
+    n = len(points_px)
+    return LabelledCurve(points_px=points_px, half_width_px=np.full(n, half), visible=np.ones(n, dtype=bool))
 
 
 def samples_of(data: str | Path, split: str = "test", limit: int | None = None) -> Iterator[Sample]:
@@ -98,13 +106,15 @@ def read_labelme(image_path: Path) -> Sample:
     label_path = image_path.with_suffix(".json")
     try:
         labels = json.loads(label_path.read_text(encoding="utf-8"))
-        shapes = [(s["label"], s.get("shape_type", "polygon"), np.array(s["points"], dtype=np.float64)) for s in labels["shapes"]]
+        shapes = [
+            (s["label"], s.get("shape_type", "polygon"), np.array(s["points"], dtype=np.float64), width_px_in(s)) for s in labels["shapes"]
+        ]
         flags = labels.get("flags") or {}
         complete, corner_px = bool(flags.get("complete", True)), 0.5 if flags.get("corner_origin", False) else 0.0
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{label_path} must be a labelme file, got {type(error).__name__}: {' '.join(str(error).split())}") from None
     roi, lines = None, []
-    for label, kind, points in shapes:
+    for label, kind, points, width_px in shapes:
         if points.ndim != 2 or points.shape[1] != 2 or len(points) < 2:
             continue
         points = points - corner_px
@@ -117,15 +127,16 @@ def read_labelme(image_path: Path) -> Sample:
         if kind == "polygon":
             points = np.concatenate([points, points[:1]])
         if kind in ("polygon", "linestrip", "line"):
-            n = len(points)
-            lines.append(LabelledCurve(points_px=points, half_width_px=np.full(n, HAND_DRAWN_HALF_WIDTH_PX), visible=np.ones(n, dtype=bool)))
+            lines.append(labelled_curve(points, width_px))
     truth = truth_of(lines, frame.image.shape)
     curves, silent = truth.curves_px, truth.silent_px
     if roi is not None:
         curves, silent = (tuple(piece for c in group for piece in _pieces_within(c, roi)) for group in (curves, silent))
-    widths = tuple(np.full(len(c), HAND_DRAWN_HALF_WIDTH_PX) for c in curves)
+        widths = tuple(np.full(len(c), HAND_DRAWN_HALF_WIDTH_PX) for c in curves)
+    else:
+        widths = truth.half_width_px
     truth = Truth(curves_px=curves, silent_px=silent, complete=complete, half_width_px=widths)
-    return Sample(image=frame.image, truth=truth, name=frame.name, roi_px=roi)
+    return Sample(image=frame.image, truth=truth, name=frame.name, roi_px=roi, lines=tuple(lines))
 
 
 def within_roi(lines: Sequence[TracedLine], roi_px: np.ndarray | None) -> list[TracedLine]:

@@ -1,0 +1,131 @@
+"""Files of microscopes: pixels and pixel sizes as they were written."""
+
+import struct
+
+import numpy as np
+import pytest
+import tifffile
+
+from physics.errors import InputError
+from train.io import find_images, read_frames
+from train.microscope_files import plausible_pixel_nm
+
+rng = np.random.default_rng(0)
+COUNTS = rng.integers(0, 4000, (24, 40)).astype(np.int16)
+
+
+def write_mrc(path, frames, pixel_angstrom, mode=1):
+    """MRC2014 (Cheng et al. 2015): 1024 bytes of header, cell lengths in Å, then the planes."""
+    planes, rows, columns = frames.shape
+    header = bytearray(1024)
+    struct.pack_into("<10i", header, 0, columns, rows, planes, mode, 0, 0, 0, columns, rows, planes)
+    struct.pack_into("<6f", header, 40, columns * pixel_angstrom, rows * pixel_angstrom, planes * pixel_angstrom, 90, 90, 90)
+    struct.pack_into("<3i", header, 64, 1, 2, 3)
+    struct.pack_into("<3f", header, 76, frames.min(), frames.max(), frames.mean())
+    header[208:216] = b"MAP \x44\x44\x00\x00"
+    path.write_bytes(bytes(header) + frames.astype("<i2" if mode == 1 else "<f4").tobytes())
+
+
+def signal(data, scale, units):
+    """What RosettaSciIO writes: the last two axes are those of the frame."""
+    names = ["frame", "y", "x"][-data.ndim :]
+    axes = [
+        {"name": n, "size": s, "scale": 1.0 if n == "frame" else scale, "offset": 0.0, "units": "" if n == "frame" else units,
+         "navigate": n == "frame", "index_in_array": k, "_type": "UniformDataAxis", "is_binned": False}
+        for k, (n, s) in enumerate(zip(names, data.shape))
+    ]  # fmt: skip
+    return {"data": data, "axes": axes, "metadata": {"General": {"title": "t"}, "Signal": {"signal_type": ""}}, "original_metadata": {},
+            "learning_results": {}, "attributes": {"_lazy": False}, "package_info": {"package": "gdotb", "package_version": "0"}, "models": {}, "tmp_parameters": {}}  # fmt: skip
+
+
+def test_mrc_keeps_counts_and_angstroms_become_nm(tmp_path):
+    write_mrc(tmp_path / "a.mrc", COUNTS[None], pixel_angstrom=8.5)
+    (frame,) = read_frames(tmp_path / "a.mrc")
+    assert frame.name == "a" and np.array_equal(frame.image, COUNTS)
+    assert frame.pixel_nm == pytest.approx(0.85)  # 10 Å are 1 nm
+
+
+def test_an_mrc_stack_comes_frame_by_frame(tmp_path):
+    frames = np.stack([COUNTS, COUNTS[::-1], COUNTS + 5])
+    write_mrc(tmp_path / "s.mrc", frames, pixel_angstrom=10.0)
+    found = list(read_frames(tmp_path / "s.mrc"))
+    assert [f.name for f in found] == ["s_0000", "s_0001", "s_0002"]
+    assert all(np.array_equal(f.image, expected) for f, expected in zip(found, frames))
+
+
+@pytest.mark.parametrize("suffix", ["hspy", "emd"])
+def test_hdf_formats_round_trip(tmp_path, suffix):
+    from importlib import import_module
+
+    path = tmp_path / f"a.{suffix}"
+    import_module(f"rsciio.{suffix}").file_writer(str(path), signal(COUNTS.astype(np.float32), 1.7, "nm"))
+    (frame,) = read_frames(path)
+    assert np.array_equal(frame.image, COUNTS) and frame.pixel_nm == pytest.approx(1.7)
+
+
+def test_a_diffraction_pattern_is_refused(tmp_path):
+    from rsciio.hspy import file_writer
+
+    file_writer(str(tmp_path / "d.hspy"), signal(COUNTS.astype(np.float32), 0.1, "1/nm"))
+    with pytest.raises(InputError, match="d.hspy must hold a micrograph, got an image whose axes are in 1/nm"):
+        next(read_frames(tmp_path / "d.hspy"))
+
+
+def test_tif_of_imagej_gatan_and_ome_say_their_scale(tmp_path):
+    per_micron = 1e3 / 2.5
+    tifffile.imwrite(tmp_path / "imagej.tif", COUNTS, imagej=True, resolution=(per_micron, per_micron), metadata={"unit": "um"})
+    tifffile.imwrite(tmp_path / "ome.ome.tif", COUNTS, metadata={"axes": "YX", "PhysicalSizeX": 2.5, "PhysicalSizeXUnit": "nm"})
+    # Gatan's private tags: 65003 unit, 65009 scale of x.
+    tags = [(65003, 2, 0, "nm", True), (65009, 12, 1, 2.5, True)]
+    tifffile.imwrite(tmp_path / "gatan.tif", COUNTS, extratags=tags)
+    for name in ("imagej.tif", "ome.ome.tif", "gatan.tif"):
+        (frame,) = read_frames(tmp_path / name)
+        assert frame.pixel_nm == pytest.approx(2.5, rel=1e-4), name
+        assert np.array_equal(frame.image, COUNTS)
+
+
+def test_a_printers_resolution_is_no_pixel_size(tmp_path):
+    tifffile.imwrite(tmp_path / "a.tif", COUNTS, resolution=(300, 300), resolutionunit="INCH")  # 85 um a pixel
+    assert next(read_frames(tmp_path / "a.tif")).pixel_nm is None
+
+
+@pytest.mark.parametrize(("size", "unit", "nm"), [(1.2, "nm", 1.2), (3, "Å", 0.3), (2e-9, "m", 2.0), (0.004, "µm", 4.0), (1, "", None),
+                                                  (0, "nm", None), ("x", "nm", None), (1, "mm", None), (float("nan"), "nm", None)])  # fmt: skip
+def test_units_become_nm_or_nothing(size, unit, nm):
+    assert plausible_pixel_nm(size, unit) == (None if nm is None else pytest.approx(nm))
+
+
+@pytest.mark.parametrize("name", ["a.dm3", "a.dm4", "a.mrc", "a.emd", "a.ser", "a.hspy"])
+def test_a_broken_file_is_refused_in_one_line(tmp_path, name):
+    (tmp_path / name).write_bytes(b"nothing of the kind" * 3)
+    with pytest.raises(InputError, match=f"{name} must be a readable") as refusal:
+        next(read_frames(tmp_path / name))
+    assert "\n" not in str(refusal.value)
+
+
+def test_masks_beside_images_are_no_images(tmp_path):
+    for name in ("a.tif", "a_mask.tif", "b_mask.tif"):
+        tifffile.imwrite(tmp_path / name, COUNTS)
+    assert [p.name for p in find_images(str(tmp_path))] == ["a.tif", "b_mask.tif"]
+
+
+def test_a_video_comes_frame_by_frame_or_says_what_it_needs(tmp_path):
+    path = tmp_path / "v.mp4"
+    try:
+        import imageio_ffmpeg
+    except ImportError:
+        path.write_bytes(b"")
+        with pytest.raises(InputError, match="pip install imageio-ffmpeg"):
+            next(read_frames(path))
+        return
+    writer = imageio_ffmpeg.write_frames(str(path), (64, 48), pix_fmt_in="gray", macro_block_size=16)
+    writer.send(None)
+    levels = (40, 120, 200)
+    for level in levels:
+        frame = np.full((48, 64), level, np.uint8)
+        frame[:, ::8] = 10
+        writer.send(frame.tobytes())
+    writer.close()
+    found = list(read_frames(path))
+    assert [f.name for f in found] == ["v_0000", "v_0001", "v_0002"]
+    assert [float(np.median(f.image)) for f in found] == pytest.approx(levels, abs=12)  # a lossy codec
