@@ -114,7 +114,7 @@ def tableau(config: dict[str, Any]) -> tuple[StraightLine, np.ndarray, list[tupl
     """
     from render.conditions import direction_indices, plane_indices
 
-    crystal = Crystal.from_material(config["material"])
+    crystal = Crystal.from_material(config["material"]["name"])
     line, inclination_deg = _line(crystal, config["line"])
     reflections = [plane_indices(g) for g in _several(config["g"], "g", (3, 4))]
     zone = None if config["zone_axis"] is None else direction_indices(_several(config["zone_axis"], "zone_axis", (3, 4))[0])

@@ -108,7 +108,7 @@ def test_labels_follow_the_rule_and_the_page_is_written(tmp_path):
 @pytest.mark.parametrize("override, message", [
     ("line=foo", "screw, edge"), ("g=[[1,0,0]]", "structure factor"), ("s=[a]", "s must be a number"), ("thickness=-5", "thickness must be"),
     ("line={plane_hkl:[1,1,1],burgers_uvw:[0.5,0.5,0]}", "lie in the plane"), ("line={burgers_uvw:[0.3,0.1,0]}", "lattice vector"),
-    ("line={colour:red}", "only the keys"), ("line={inclination_deg:89}", "inclination_deg"),
+    ("material=varied", "material must be one of"), ("line={colour:red}", "only the keys"), ("line={inclination_deg:89}", "inclination_deg"),
 ])  # fmt: skip
 def test_bad_input_is_refused_in_one_line(override, message):
     with pytest.raises(InputError, match=message):
