@@ -16,13 +16,13 @@ from render.micrograph import Distractor, Micrograph
 from render.optics import blurred_lines
 from render.scene import Scene
 from render.specimen import Specimen
-from render.strokes import backdrop_distractors, stroke_intensity, stroke_lines
+from render.strokes import backdrop_distractors, composite_intensity, stroke_intensity, stroke_lines
 
 
 def simulate(scene: Scene) -> Micrograph:
     """Image, noise-free intensity and labels of a Scene; the same Scene gives the same bytes."""
     specimen = Specimen.of(scene)
-    make = stroke_intensity if scene.contrast == "stroke" else noise_free_intensity
+    make = {"stroke": stroke_intensity, "composite": composite_intensity, "physics": noise_free_intensity}[scene.contrast]
     return _micrograph(scene, specimen, make(scene, specimen))
 
 
@@ -54,7 +54,7 @@ def _micrograph(scene: Scene, specimen: Specimen, intensity: np.ndarray) -> Micr
         lines=lines,
         scene=scene,
         distractors=(
-            *distractors(scene, specimen), *(backdrop_distractors(scene) if stroked else ()),
+            *distractors(scene, specimen), *(backdrop_distractors(scene) if scene.strokes is not None else ()),
             *camera_distractors(scene.detector, scene.shape),
         ),
     )

@@ -86,15 +86,13 @@ class Frame:
 
 def frame_of(scene: Scene, predicted: Contrasts, tilt: float) -> Frame:
     """Simulate a Scene of one line; `Frame` says what is read off."""
+    from render.intensity import noise_free_intensity
     from render.simulate import simulate
     from render.specimen import Specimen
 
     micrograph = simulate(scene)
-    half_nm = 0.5 * scene.foil.thickness_nm
-    specimen = Specimen.of(scene)
-    path_nm = np.median(specimen.foil.entrance_z_nm - specimen.foil.exit_z_nm)
-    bare = specimen.perfect_columns(np.array(scene.beam.s_inv_nm), np.array(path_nm if path_nm > 0 else 2 * half_nm))
-    background = float(bare[0 if scene.beam.image == "bf" else 1]) if specimen.beams is None else _median(micrograph.intensity)
+    bare = scene.replace(dislocations=(), shape=(8, 8))
+    background = float(np.median(noise_free_intensity(bare, Specimen.of(bare))))
     contrast, visible = [], []
     for line in micrograph.lines:
         inside = ((line.points_px >= 0) & (line.points_px <= np.array(scene.shape[::-1]) - 1)).all(axis=1)
@@ -275,10 +273,6 @@ def _numbers(values: Any, key: str, least: float = -math.inf) -> list[float]:
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def _median(image: np.ndarray) -> float:
-    return float(np.median(image))
 
 
 def _indices(values: list[int]) -> str:

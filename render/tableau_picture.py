@@ -33,7 +33,7 @@ def page(frames: list[Frame], line: StraightLine) -> Any:
         axes.imshow(frame.ratio, cmap="gray", vmin=0, vmax=white_of(frame), interpolation="bilinear")
         axes.set_axis_off()
         draw_caption(axes, frame.scene, size=6, wrap=True)
-        axes.text(1, -0.015, label_text(frame), transform=axes.transAxes, fontsize=6.5, weight="bold", va="top", ha="right")
+        axes.text(1, -0.015, label_text(frame), transform=axes.transAxes, fontsize=6, weight="bold", va="top", ha="right")
         axes.set_xlim(-0.5, shape[1] - 0.5)
         axes.set_ylim(shape[0] - 0.5, -0.5)
         if column == 0:
@@ -77,4 +77,4 @@ def label_text(frame: Frame) -> str:
     if frame.contrast is None:
         return "not in the frame"
     strongest = f"{frame.contrast:+.2f}" if abs(frame.contrast) >= 0.005 else "0.00"
-    return f"{strongest}\n{'invisible' if frame.visible_share == 0 else f'visible {frame.visible_share:.0%}'}"
+    return f"{strongest}, {'invisible' if frame.visible_share == 0 else f'visible {frame.visible_share:.0%}'}"
