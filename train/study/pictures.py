@@ -60,7 +60,6 @@ def learning_curves(runs: Sequence[tuple[str, Sequence[Path]]]) -> Figure:
         for k, run in enumerate(seeds):
             records = [record for record in read_metrics(run) if "loss" in record]
             axes.plot([r["step"] for r in records], [r["loss"] for r in records], color=colour, lw=1, alpha=0.8, label=name if k == 0 else None)
-    axes.set_yscale("log")
     axes.set_xlabel("step", fontsize=8)
     axes.set_ylabel("training loss", fontsize=8)
     axes.tick_params(labelsize=7)

@@ -11,6 +11,7 @@ import itertools
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -154,16 +155,22 @@ def _condition(
         require(backgrounds is not None, "backgrounds", f"be a folder of real frames without lines for {', '.join(named)}", "nothing")
         overrides = [text.replace(BACKGROUNDS, str(backgrounds)) for text in overrides]
     try:
-        scenes = compose("render", ["out=nowhere", *_latest(overrides)], RENDER_PATH_KEYS)
+        scenes = _composed("render", ("out=nowhere", *_latest(overrides)))
         scenes = {key: value for key, value in scenes.items() if key not in BULK_KEYS}
         SampleConfig.from_dict(scenes)
-        settings = compose("train", ["data=nowhere", "out=nowhere", *_latest([*train, *(text for level in levels for text in level.train)])], ())
+        settings = dict(_composed("train", ("data=nowhere", "out=nowhere", *_latest([*train, *(text for level in levels for text in level.train)]))))
         for key in ("data", "out", "resume", "render", "threads", "init", "lr_find"):
             settings.pop(key)
         settings["network"] = settings.pop("model")
         return Condition(levels=tuple(named), scenes=scenes, settings=TrainSettings.from_dict(settings))
     except InputError as error:
         raise InputError(f"study, {', '.join(named)}: {error}") from None
+
+
+@lru_cache(maxsize=64)
+def _composed(name: str, overrides: tuple[str, ...]) -> dict[str, Any]:
+    """Composing takes a while, and most conditions train alike; the caller changes nothing in it."""
+    return compose(name, overrides, RENDER_PATH_KEYS if name == "render" else ())
 
 
 def _latest(overrides: Sequence[str]) -> list[str]:

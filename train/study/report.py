@@ -33,7 +33,7 @@ def write_report(out: Path, work: Work) -> dict[str, Any]:
     own = len(results["conditions"])
     figures: list[tuple[str, Figure, str]] = [(
         "matrix", heat_map(results["matrix"], results["conditions"], results["tests"], "every network on every test set", measure),
-        f"{measure.capitalize()}, mean over {len(results['seeds'])} seeds: a row is what was trained on, a column what was tested on.",
+        f"{measure[0].upper()}{measure[1:]}, mean over {len(results['seeds'])} seeds: a row is what was trained on, a column what was tested on.",
     )]  # fmt: skip
     if len(work.study.factors) > 1:
         for name, of_factor in results["marginals"].items():

@@ -26,14 +26,13 @@ def results_of(work: Work) -> dict[str, Any]:
     levels = [condition.levels for condition in study.conditions]
     matrix, own = matrix_of(values), len(study.conditions)
     real = [own] if len(work.tests) > own else []
-    targets = [("all test conditions", list(range(own)))] + [(work.tests[t], [t]) for t in real]
     effects, sentences, marginals = [], [], {}
     for f, factor in enumerate(study.factors):
         marginals[factor.name] = {"levels": [level.name for level in factor.levels],
                                   "matrix": _plain(marginal(matrix[:, :own], levels, f)[1])}  # fmt: skip
         for level in factor.levels[1:]:
             of_level = []
-            for name, tests in targets:
+            for name, tests in _targets(work.tests, levels, f, (factor.levels[0].name, level.name), real):
                 effect = effect_of(values, levels, f, f"{factor.name}={level.name}", tests)
                 measure = measure_for(counts[0][0][tests[0]], study.measure)
                 images = sum(len(counts[0][0][t]) for t in tests)
@@ -55,6 +54,15 @@ def results_of(work: Work) -> dict[str, Any]:
         "cells": [[task[0].model.name for task in condition] for condition in work.scores],
         "examples": [[test["example"] for test in condition[0]] for condition in read],
     }  # fmt: skip
+
+
+def _targets(
+    tests: list[str], levels: list[tuple[str, ...]], f: int, of_factor: tuple[str, str], real: list[int]
+) -> list[tuple[str, list[int]]]:
+    """What an effect is told on: all test sets of the study, those of either level, the real frames."""
+    name = levels[0][f].partition("=")[0]
+    either = [(f"{name}={level}", [t for t, condition in enumerate(levels) if condition[f] == f"{name}={level}"]) for level in of_factor]
+    return [("all test conditions", list(range(len(levels)))), *either, *((tests[t], [t]) for t in real)]
 
 
 def sentence(factor: str, level: str, reference: str, of_level: list[tuple[str, Effect, str, int]]) -> str:
