@@ -98,7 +98,7 @@ def render_dataset(
     if state is None:
         create_dataset(path, plan, attributes, split)
     try:
-        with _client(workers, scheduler) as client, _alone(path):
+        with dask_client(workers, scheduler) as client, _alone(path):
             _render_missing(path, plan, sampling, seed, device, library, client, ready, progress)
     except InputError:
         # The configuration draws a Scene that cannot be, and will at every attempt. Finished work stays. By now
@@ -204,7 +204,11 @@ def _outcome(task: ShardTask) -> tuple[int, str | None, str | None]:
 
 
 @contextmanager
-def _client(workers: int, scheduler: str | None) -> Iterator[Client | None]:
+def dask_client(workers: int, scheduler: str | None) -> Iterator[Client | None]:
+    """A client of `workers` processes of one thread each, or of a running cluster; None for neither.
+
+    Raises InputError for a scheduler that does not answer.
+    """
     if not workers and not scheduler:
         yield None
         return

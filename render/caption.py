@@ -32,7 +32,8 @@ def draw_caption(axes: Any, scene: Scene, size: float = 5.5, wrap: bool = False)
 def condition_text(scene: Scene) -> str:
     """Material, mode, g, zone axis, s, thickness and voltage in one line; of drawn strokes those of their background."""
     if on_files(scene):
-        return "drawn strokes on frames from files, of unknown condition"
+        lines = "drawn strokes" if scene.contrast == "stroke" else "computed lines"
+        return f"{lines} on frames from files, of unknown condition"
     beam, foil, material = scene.beam, scene.foil, scene.crystal.material
     many = beam.row is not None or beam.beams_hkl is not None
     order = 1 + 2 * beam.s_inv_nm / (wavelength_nm(beam.voltage_kV) * float(np.sum(g_image_inv_nm(scene.crystal, beam) ** 2)))

@@ -141,10 +141,12 @@ def _draw_strokes(config: SampleConfig, strokes: StrokeScene, rng: np.random.Gen
         backdrops = (Backdrop(weight=1 - blend), Backdrop(weight=blend, scene=other))
     else:
         backdrops = draw_backdrops(strokes, config.shape, rng)
-        pixel_nm = scene.pixel_nm if config.pixel_nm != Fixed(None) else 1.0
+        # A file has no scale; what is computed needs one, that of the condition drawn.
+        pixel_nm = scene.pixel_nm if config.pixel_nm != Fixed(None) or strokes.contrast == "composite" else 1.0
         scene = Scene(
             crystal=scene.crystal, foil=Foil(thickness_nm=scene.foil.thickness_nm), beam=scene.beam, shape=config.shape,
-            pixel_nm=pixel_nm, visible_contrast=config.visible_contrast,
+            pixel_nm=pixel_nm, visible_contrast=config.visible_contrast, slice_nm=config.slice_nm, core_nm=config.core_nm,
+            surfaces=config.surfaces, elasticity=config.elasticity,
             detector=replace(SCANNER, noise_seed=scene.detector.noise_seed),
         )  # fmt: skip
     placed = Specimen.of(scene.crystal, scene.foil, scene.beam, scene.shape, scene.pixel_nm)
@@ -155,7 +157,7 @@ def _draw_strokes(config: SampleConfig, strokes: StrokeScene, rng: np.random.Gen
         mask_px=strokes.mask_px, backdrops=backdrops,
     )  # fmt: skip
     lines = tuple(Dislocation(burgers_uvw=burgers, points_nm=curve).canonical() for curve in curves)
-    return scene.replace(dislocations=lines, contrast="stroke", strokes=pens)
+    return scene.replace(dislocations=lines, contrast=strokes.contrast, strokes=pens)
 
 
 def _drawn_crystal(config: SampleConfig, scene: Mixture, rng: np.random.Generator) -> Crystal:

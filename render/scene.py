@@ -33,7 +33,7 @@ from render.strokes import Backdrop, Strokes
 
 SCENE_VERSION = 1
 ELASTICITIES = ("isotropic", "anisotropic")
-CONTRASTS = ("physics", "stroke")
+CONTRASTS = ("physics", "stroke", "composite")
 # Nouns inside nouns, as JSON writes them; a one-element list stands for any number.
 PARTS: dict[type, dict[str, Any]] = {
     Foil: {"relief": Relief, "openings": [Opening], "boundary": GrainBoundary, "tears": [Tear], "twins": [GrainBoundary]},
@@ -55,7 +55,8 @@ class Scene:
     `anisotropic_plate`); off, the lines run on through them as in an endless crystal. `elasticity` "isotropic" takes the
     Voigt-Reuss-Hill average, "anisotropic" the crystal's own stiffness. `foil_renderer` is what makes the foil's height maps: "numpy", or
     "bpy X.Y.Z" with the version that must be present to reproduce the bytes. `contrast` "stroke" draws the lines with the
-    pens of `strokes` on blended backgrounds instead of computing their image (`render.strokes`).
+    pens of `strokes` on blended backgrounds instead of computing their image (`render.strokes`); "composite" lays their computed
+    contrast over the same backgrounds.
 
     Raises InputError where the parts contradict each other (see `render.scene_rules`).
     """

@@ -18,7 +18,7 @@ from render.micrograph import Distractor, Micrograph
 from render.optics import blurred_lines
 from render.scene import Scene
 from render.specimen import Specimen
-from render.strokes import backdrop_distractors, stroke_intensity, stroke_lines
+from render.strokes import backdrop_distractors, composite_intensity, stroke_intensity, stroke_lines
 
 
 def simulate(scene: Scene, foil_library: str | os.PathLike[str] | None = None) -> Micrograph:
@@ -26,9 +26,9 @@ def simulate(scene: Scene, foil_library: str | os.PathLike[str] | None = None) -
 
     `foil_library` is a folder that keeps the foils that Blender has cast (`render.foil_library`): it changes the time alone.
     """
+    make = {"stroke": stroke_intensity, "composite": composite_intensity, "physics": noise_free_intensity}[scene.contrast]
     with one_blas_thread():
         specimen = Specimen.of(scene, foil_library)
-        make = stroke_intensity if scene.contrast == "stroke" else noise_free_intensity
         return _micrograph(scene, specimen, make(scene, specimen))
 
 
@@ -63,7 +63,7 @@ def _micrograph(scene: Scene, specimen: Specimen, intensity: np.ndarray) -> Micr
         lines=lines,
         scene=scene,
         distractors=(
-            *distractors(scene, specimen), *(backdrop_distractors(scene) if stroked else ()),
+            *distractors(scene, specimen), *(backdrop_distractors(scene) if scene.strokes is not None else ()),
             *camera_distractors(scene.detector, scene.shape),
         ),
     )

@@ -23,6 +23,7 @@ class StrokeScene:
 
     Theirs are the numbers of lines and pile-ups, the drawn width, the gaps between neighbours (center to center, across the lines),
     the fixed width of masks and the blend of two backgrounds; the other ranges are ours: lengths, shapes, darkness, blend.
+    `contrast` "composite" gives the same lines on the same backgrounds their computed contrast instead of the pen's.
     `backgrounds` is a folder of images, null: simulated foils without lines. `lines` counts those of all pile-ups.
     """
 
@@ -39,6 +40,7 @@ class StrokeScene:
     darkness: Draw = _draw({"uniform": [0.25, 0.7]})
     blend: Draw = _draw({"uniform": [0.3, 0.7]})
     backgrounds: str | None = None
+    contrast: str = "stroke"
 
     def __post_init__(self) -> None:
         limits = {
@@ -54,6 +56,7 @@ class StrokeScene:
                 require(number and low <= value <= high, f"scene.{f.name}", f"lie in [{low:g}, {high:g}]", value)
         mask_ok = isinstance(self.mask_px, int | float) and 2 <= self.mask_px <= 100
         require(mask_ok, "scene.mask_px", "lie in [2, 100]", self.mask_px)
+        require(self.contrast in ("stroke", "composite"), "scene.contrast", "be stroke or composite", self.contrast)
         if self.backgrounds is not None:
             require(os.path.isdir(str(self.backgrounds)), "scene.backgrounds", "be a folder of images that exists", self.backgrounds)
 

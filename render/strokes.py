@@ -2,7 +2,8 @@
 
 This is the two-dimensional way of making training images (Govind, Oliveros, Dlouhy, Legros & Sandfeld 2023, Mach. Learn.:
 Sci. Technol. 5, 015006), so that it can be compared with physics on the same lines: the Scene's dislocations are real ones,
-from face to face of its foil, and the same Scene with `contrast` "physics" shows them as a microscope would.
+from face to face of its foil, and the same Scene with `contrast` "physics" shows them as a microscope would. With "composite" the
+same lines on the same backgrounds have their computed contrast: the intensity of the foil with them over that without.
 
 Axes: L lines, K vertices, (Y, X) image rows and columns.
 """
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
 MASK_PX = 7.0  # the fixed width of a mask in the publication
 FINENESS = 4  # quarters of a pixel along each side tell how much of it a stroke covers
 LEAST_MEAN = 1e-9
+# In the middle of a bend contour the foil without lines may be as dark as nothing, and its ratio to anything is noise.
+LEAST_SHARE_OF_MEAN = 0.05
+BRIGHTEST_RATIO = 4.0
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -89,12 +93,12 @@ class Strokes:
 def check_strokes(scene: Scene) -> None:
     """Raise InputError where a Scene's contrast and its strokes contradict each other."""
     strokes = scene.strokes
-    drawn = scene.contrast == "stroke"
-    require(drawn == (strokes is not None), "strokes", 'be given with contrast "stroke", and only with it',
+    drawn = scene.contrast != "physics"
+    require(drawn == (strokes is not None), "strokes", 'be given with contrast "stroke" or "composite", and only with them',
             "none" if strokes is None else f'contrast "{scene.contrast}"')  # fmt: skip
     if strokes is None:
         return
-    require(not scene.faults and not scene.particles, "contrast", 'be "physics" for a scene with faults or particles', "stroke")
+    require(not scene.faults and not scene.particles, "contrast", 'be "physics" for a scene with faults or particles', scene.contrast)
     count = len(scene.dislocations)
     require(len(strokes.width_px) == count, "strokes.width_px", f"be {count} numbers, one a dislocation", len(strokes.width_px))
     for backdrop in strokes.backdrops:
@@ -112,6 +116,22 @@ def stroke_intensity(scene: Scene, specimen: Specimen) -> np.ndarray:
     for line, width_px, darkness in zip(curves_px(scene), scene.strokes.width_px, scene.strokes.darkness):
         light *= 1 - darkness * covered_share(line, width_px, scene.shape)
     return light.astype(np.float32)
+
+
+def composite_intensity(scene: Scene, specimen: Specimen) -> np.ndarray:
+    """Intensity (Y, X) float32 of the blended background times the computed contrast of the lines.
+
+    That is the intensity of the Scene's specimen over that of the same without lines, both taken as no less than a share
+    of the mean where the latter is; on the specimen's own picture alone the product is elsewhere the specimen's image.
+    """
+    from render.intensity import noise_free_intensity
+
+    plain = scene.replace(contrast="physics", strokes=None)
+    without = noise_free_intensity(plain.replace(dislocations=()), specimen).astype(np.float64)
+    floor = max(LEAST_SHARE_OF_MEAN * float(without.mean()), LEAST_MEAN)
+    with_lines = noise_free_intensity(plain, specimen)
+    ratio = np.where(without < floor, np.maximum(with_lines, floor), with_lines) / np.maximum(without, floor)
+    return (background(scene, specimen) * np.minimum(ratio, BRIGHTEST_RATIO)).astype(np.float32)
 
 
 def background(scene: Scene, specimen: Specimen) -> np.ndarray:

@@ -1,5 +1,6 @@
 """Stroke scenes: what is drawn, what the labels say of it, and that nothing is left to chance."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -17,7 +18,7 @@ from render.sample_config import SampleConfig
 from render.scene import Scene
 from render.specimen import Specimen
 from render.stroke_config import StrokeScene
-from render.strokes import background, covered_share, curves_px
+from render.strokes import Backdrop, background, covered_share, curves_px
 
 SMALL = {"shape": [256, 256], "surroundings": None}
 
@@ -159,3 +160,22 @@ def test_strokes_and_contrast_must_agree():
             scene.replace(**changes)
     with pytest.raises(InputError, match="device must be cpu for a scene with contrast"):
         check_modelled(scene.replace(surfaces=False), "cuda")
+
+
+def test_a_composite_on_its_own_specimen_is_the_image_that_physics_makes():
+    drawn = sample(config(material="al", surfaces=False, beam={"s_xi": 0.8}, foil={"bend_mrad": 0, "tilt_deg": 0}), 3, 0)
+    strokes = dataclasses.replace(drawn.strokes, backdrops=(Backdrop(),))
+    composite = simulate(drawn.replace(contrast="composite", strokes=strokes))
+    physical = simulate(drawn.replace(contrast="physics", strokes=None))
+    dim = physical.intensity < 4 * composite.intensity.mean()  # a bright edge above BRIGHTEST_RATIO is held back
+    np.testing.assert_allclose(composite.intensity[dim], physical.intensity[dim], rtol=1e-4)
+    assert [line.contrast.tolist() for line in composite.lines] == [line.contrast.tolist() for line in physical.lines]
+
+
+def test_composite_and_stroke_have_the_same_lines_on_the_same_background():
+    pen, computed = (sample(config(scene={"contrast": c}, surfaces=False), 4, 1) for c in ("stroke", "composite"))
+    assert computed.contrast == "composite" and len(pen.dislocations) == len(computed.dislocations)
+    for a, b in zip(pen.dislocations, computed.dislocations):
+        np.testing.assert_array_equal(a.points_nm, b.points_nm)
+    np.testing.assert_array_equal(background(pen, Specimen.of(pen)), background(computed, Specimen.of(computed)))
+    assert Scene.from_json(computed.to_json()).to_json() == computed.to_json()

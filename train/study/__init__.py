@@ -1,0 +1,1 @@
+"""Studies: which imaging conditions a network must have seen, told with intervals."""
