@@ -17,11 +17,11 @@ from train.calibration import (
     fit_confidence,
     fit_deviation,
 )
-from train.curves import distance_px, resample
+from train.curves import TracedLine, distance_px, resample
 from train.joints import FEATURES, Ends, Joints, candidates, chosen, hermite, joint_features, matching
 from train.linker import Linker, load_linker, save_linker, shipped_linker
 from train.linker_truth import FALSE, OPEN, REAL, joint_labels, line_errors
-from train.metrics import Truth, truth_of
+from train.metrics import Truth, score_image, truth_of
 from train.predict import prediction
 from train.spline import inverse_diagonal, roughness_bands, smoothing_spline
 from train.strands import cut_into_strands, without_duplicates
@@ -193,6 +193,18 @@ def test_a_line_is_judged_by_the_curve_it_matches():
     errors = line_errors(found, truth_of(lines[:1], SHAPE))
     assert sorted(len(e) > 0 for e in errors) == [False, True]
     assert max(e.max() for e in errors if len(e)) < 1.0  # perfect maps of stride 2
+
+
+def test_lines_are_matched_as_the_metric_matches_them_where_a_part_is_invisible():
+    whole = drawn([[10, 40], [150, 40]])
+    for seen_px in (60.0, 100.0, 200.0):  # the line is visible left of it
+        truth = truth_of([Drawn(whole.points_px, whole.half_width_px, whole.points_px[:, 0] < seen_px)], SHAPE)
+        line = TracedLine(points_px=whole.points_px, half_width_px=whole.half_width_px, confidence=1.0)
+        (off,) = line_errors([line], truth)
+        assert score_image([line], truth, SHAPE).matched == 1 and len(off) == len(line.points_px)
+        assert np.nanmax(off) <= 3 and np.isnan(off).sum() == pytest.approx(max(0, 150 - seen_px), abs=6)  # tolerance 3 px
+    hidden = truth_of([Drawn(whole.points_px, whole.half_width_px, np.zeros(len(whole.points_px), bool)), drawn([[10, 90], [150, 90]])], SHAPE)
+    assert line_errors([line], hidden) == [None]
 
 
 def test_every_line_has_a_deviation_and_says_it():

@@ -201,6 +201,15 @@ def test_particles_are_counted_and_bands_measured_along_their_middle():
     assert called["boundary"]["called_share"] == pytest.approx(0.5, abs=0.06)
 
 
+def test_edges_that_are_curves_and_edges_that_are_lips_add_up():
+    lip = np.zeros(SHAPE, bool)
+    lip[70:80, 5:195] = True
+    edges = [Distractor(kind="edge", points_px=np.array([[10.0, 20.0], [190.0, 20.0]])), Distractor(kind="edge", mask=lip)]
+    called = summarise([score([LONG, [[10, 20], [190, 20]]], [LONG], edges)], bootstrap=0)["distractors"]["edge"]
+    assert called["length_px"] == pytest.approx(181 + 182, abs=9)  # the curve, and 190 px less the ends of the skeleton
+    assert called["called_share"] == pytest.approx(181 / 363, abs=0.03)  # the curve alone
+
+
 def test_densities_are_lengths_an_area_in_inverse_micrometres():
     summary = summarise([score([[[10, 50], [172, 50]]], [LONG], pixel_nm=2.0)] * 2, bootstrap=10)
     # 180 px of 2 nm = 0.36 um in 100 x 200 px of 4 nm^2 = 0.08 um^2: 4.5 / um.

@@ -9,6 +9,7 @@ from typing import Any
 
 from physics.errors import require
 from render.cli import run_command
+from render.sample_config import BULK_KEYS
 
 USAGE = """\
 python -m train data=A.zarr out=RUN [model=small|medium|large|basicunet] [max_seconds=360] [max_steps=…] [resume=auto] …
@@ -26,7 +27,6 @@ rate; torchrun trains in several processes:
 """
 PATH_KEYS = ("data", "out", "init")
 MOST_THREADS = 1024
-BULK_KEYS = ("out", "n", "seed", "workers", "scheduler", "shard", "keep_intensity", "device")
 
 
 def main(argv: list[str]) -> None:

@@ -1,6 +1,6 @@
 """What is not a dislocation and was called one: slip traces, edges, bands, particles.
 
-Of the length of slip traces and edges, and of the medial line of boundaries and bands, the share along which a prediction
+Of the length of slip traces and edges, and of the medial line of boundaries, bands and rolled lips, the share along which a prediction
 runs; of particles, voids and text the count of those that a prediction follows. A prediction within two tolerances of a true
 line is true for this purpose, and what lies so near to one is not asked.
 
@@ -23,7 +23,7 @@ from train.curves import clip_to_frame, headings, resample
 if TYPE_CHECKING:
     from train.metrics import Truth
 
-BAND_KINDS = ("boundary", "fault_band", "bend_contour")
+BAND_KINDS = ("boundary", "fault_band", "bend_contour", "edge")  # an edge may be a curve, or a lip of some width
 WHOLE_KINDS = ("text",)  # a mask of these is one thing, however many parts it has
 PARALLEL_COSINE = float(np.cos(np.radians(30)))
 CALLED_PX = 5.0

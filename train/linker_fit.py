@@ -149,8 +149,8 @@ def _lines(
             rows.append(line.features)
             correct.append(len(off) > 0)
             if len(off):
-                spread.append(line.sigma_px)
-                error.append(off)
+                spread.append(line.sigma_px[np.isfinite(off)])
+                error.append(off[np.isfinite(off)])
     require(bool(np.any(correct)), "model", "find a line in the val split", "none")
     return np.array(rows), np.array(correct), np.concatenate(spread), np.concatenate(error)
 

@@ -13,7 +13,7 @@ from scipy.spatial import cKDTree
 
 from train.curves import TracedLine, distance_px, headings, is_closed, length_px
 from train.joints import Joints
-from train.metrics import MetricSettings, Truth
+from train.metrics import MetricSettings, Truth, judged_points
 from train.strands import Strand
 
 NEAR_PX = 3.0  # an arm belongs to a curve it lies this near to ...
@@ -94,27 +94,26 @@ def _ahead(places: Places, truth: Truth, curve: int, a: int, b: int) -> float | 
 def line_errors(found: Sequence[TracedLine], truth: Truth, settings: MetricSettings | None = None) -> list[np.ndarray | None]:
     """For each line the distances (V,) in px of its vertices to the true curve it matches one to one.
 
-    They are empty where it matches none, and None takes their place where it lies on an invisible line, which nobody
-    judges. A match is that of `train.metrics`.
+    They are empty where it matches none, and None takes their place where all of it lies on invisible lines, which nobody
+    judges; NaN stands where a part of it does. A match is that of `train.metrics`.
     """
     settings = settings or MetricSettings()
     near = [[distance_px(line.points_px, curve, 2 * settings.tolerance_px) for curve in truth.curves_px] for line in found]
+    none = np.zeros((0, 0))
+    judged = [judged_points(line.points_px, np.array(d) if d else none, truth, settings.tolerance_px) for line, d in zip(found, near)]
     share = np.zeros((len(found), len(truth.curves_px)))
     for n, line in enumerate(found):
         for t, curve in enumerate(truth.curves_px):
-            own = (near[n][t] <= settings.tolerance_px).mean()
+            own = (near[n][t][judged[n]] <= settings.tolerance_px).mean() if judged[n].any() else 0.0
             if own >= settings.match_fraction:
                 other = (distance_px(curve, line.points_px, settings.tolerance_px) <= settings.tolerance_px).mean()
                 share[n, t] = own + other if other >= settings.match_fraction else 0.0
     rows, columns = linear_sum_assignment(share + (share > 0) * 1e3, maximize=True)
     match = {n: t for n, t in zip(rows.tolist(), columns.tolist()) if share[n, t] > 0}
     errors: list[np.ndarray | None] = []
-    for n, line in enumerate(found):
-        silent = np.zeros(len(line.points_px), dtype=bool)
-        for curve in truth.silent_px:
-            silent |= distance_px(line.points_px, curve, settings.tolerance_px) <= settings.tolerance_px
+    for n in range(len(found)):
         if n in match:
-            errors.append(np.minimum(near[n][match[n]], 2 * settings.tolerance_px))
+            errors.append(np.where(judged[n], np.minimum(near[n][match[n]], 2 * settings.tolerance_px), np.nan))
         else:
-            errors.append(None if silent.mean() > 0.5 else np.zeros(0))
+            errors.append(np.zeros(0) if judged[n].any() else None)
     return errors

@@ -233,7 +233,7 @@ def score_image(
 
 
 def _judge(curves, near_true, near_found, truth: Truth, tolerance: float, settings: MetricSettings) -> _Found:
-    judged = [_judged(p, d, truth, tolerance) for p, d in zip(curves, near_true)]
+    judged = [judged_points(p, d, truth, tolerance) for p, d in zip(curves, near_true)]
     kept = list(range(len(curves)))
     if not truth.complete:
         # Only the predictions that lie on a labelled line.
@@ -276,7 +276,7 @@ def _distances(points: np.ndarray, curves: Sequence[np.ndarray], reach: float) -
     return out
 
 
-def _judged(points: np.ndarray, near_true: np.ndarray, truth: Truth, tolerance: float) -> np.ndarray:
+def judged_points(points: np.ndarray, near_true: np.ndarray, truth: Truth, tolerance: float) -> np.ndarray:
     """Which points (V,) of a prediction count: all but those on an invisible line and on no visible one."""
     silent = (_distances(points, truth.silent_px, tolerance) <= tolerance).any(axis=0)
     if len(near_true):

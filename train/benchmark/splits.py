@@ -33,6 +33,8 @@ HASH_LETTERS = 12
 # What a Scene of this version says. A field that Scenes were given later does not count while it holds its default.
 FIELDS = ("version", "crystal", "foil", "beam", "dislocations", "faults", "deposits", "particles", "detector", "shape",
           "pixel_nm", "visible_contrast", "slice_nm", "core_nm", "surfaces", "elasticity", "foil_renderer")  # fmt: skip
+# Nor does one that a noun within it was given later, while it is empty or false.
+LATER = {"beam": ("debye_waller",), "foil": ("tears", "twins"), "foil.boundary": ("width_nm",)}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -99,8 +101,15 @@ def scene_hash(scene_json: str) -> str:
     """Hash of a Scene, numbers taken to DIGITS significant digits, later fields left out where they say nothing."""
     defaults = {f.name: f.default for f in dataclasses.fields(Scene)}
     said = {k: v for k, v in json.loads(scene_json).items() if k in FIELDS or v not in (defaults.get(k), None, [])}
-    text = json.dumps(_rounded(said), sort_keys=True)
+    text = json.dumps(_rounded(_without_later(said)), sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:HASH_LETTERS]
+
+
+def _without_later(value: Any, noun: str = "") -> Any:
+    if not isinstance(value, dict):
+        return value
+    later = LATER.get(noun, ())
+    return {k: _without_later(v, f"{noun}.{k}".lstrip(".")) for k, v in value.items() if k not in later or v not in (None, False, [])}
 
 
 def _rounded(value: Any) -> Any:

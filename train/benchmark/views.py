@@ -42,8 +42,8 @@ class RivalViews(TorchDataset):
         image, silent = view_image(labelled.image, view)
         curves = view_curves(labelled.curves, view)
         disturbance = draw_disturbance(self.shape, curves, self.augment, rng)
+        curves = still_visible(curves, disturbance, labelled.noise_fraction, self.augment.detectable, image - np.float32(labelled.black))
         image, hidden = disturbed(image, disturbance)
-        curves = still_visible(curves, disturbance, labelled.noise_fraction, self.augment.detectable)
         return rival_example(image, curves, silent | hidden, self.kind)
 
 
