@@ -82,22 +82,26 @@ def test_a_stroke_without_width_gets_that_of_the_image(folder):
     assert 2 * curve.half_width_px[0] == pytest.approx(2.355 * 1.7, rel=0.25)  # FWHM of a Gaussian of sigma 1.7 px
 
 
-def test_fine_tuning_lowers_the_loss_on_its_images_and_keeps_to_its_time(run, folder):
-    import time
-
+def test_fine_tuning_lowers_the_loss_on_its_images(run, folder):
     from train.checkpoint import load_model
 
     loaded, images = load_model(run), read_annotated(folder)[:2]
     before = {name: value.clone() for name, value in loaded.module.state_dict().items()}
-    settings = FinetuneSettings(max_seconds=3.0, crop_px=64, batch=4, learning_rate=3e-3, max_steps=None)
+    settings = FinetuneSettings(max_seconds=None, max_steps=8, crop_px=64, batch=4, learning_rate=3e-3, warmup_steps=0)
     _, first = finetune(loaded, images, [], FinetuneSettings(max_steps=1, crop_px=64, batch=4))
-    started = time.monotonic()
     tuned, record = finetune(loaded, images, [], settings)
-    assert record["seconds"] < 30 and time.monotonic() - started < 60 and record["steps"] > 2
-    assert record["loss"] < first["loss"]
+    # `loss` of a short run is the mean over it, its first step included.
+    assert record["steps"] == 8 and record["loss"] < 0.98 * first["loss"]
     # What it began with is as it was.
     assert all((value == before[name]).all() for name, value in loaded.module.state_dict().items())
     assert tuned.settings is loaded.settings
+
+
+def test_fine_tuning_ends_when_its_time_is_over(run, folder):
+    from train.checkpoint import load_model
+
+    settings = FinetuneSettings(max_seconds=1e-3, max_steps=None, crop_px=64, batch=2)
+    assert finetune(load_model(run), read_annotated(folder)[:1], [], settings)[1]["steps"] == 1
 
 
 def test_a_mask_says_nothing_of_instances(run):
