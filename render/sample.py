@@ -156,7 +156,10 @@ def _draw_strokes(config: SampleConfig, strokes: StrokeScene, rng: np.random.Gen
         width_px=tuple(strokes.width_px.draw(rng) for _ in curves), darkness=tuple(strokes.darkness.draw(rng) for _ in curves),
         mask_px=strokes.mask_px, backdrops=backdrops,
     )  # fmt: skip
-    lines = tuple(Dislocation(burgers_uvw=burgers, points_nm=curve).canonical() for curve in curves)
+    # Lines of one b beside each other, as pens draw them, would bend the foil together and turn half of it away from the beam;
+    # where their contrast is computed neighbours have opposite b.
+    signs = [(-1) ** k if strokes.contrast == "composite" else 1 for k in range(len(curves))]
+    lines = tuple(Dislocation(burgers_uvw=sign * burgers, points_nm=curve).canonical() for sign, curve in zip(signs, curves))
     return scene.replace(dislocations=lines, contrast=strokes.contrast, strokes=pens)
 
 

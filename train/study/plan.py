@@ -11,7 +11,7 @@ import itertools
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cache, lru_cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -128,8 +128,15 @@ def cell_key(study: Study, condition: Condition, seed: int, threads: int, device
 
 
 def score_key(cell: str, data: str) -> str:
-    """Hash of what the scores of a network on a test set depend on."""
-    return _hash({"cell": cell, "data": data})
+    """Hash of what the scores of a network on a test set depend on; the code that traces and judges is part of it."""
+    return _hash({"cell": cell, "data": data, "code": _judging_code()})
+
+
+@cache
+def _judging_code() -> str:
+    """Of the sources of `train`: judging again costs little, and another tracer gives other scores."""
+    package = Path(__file__).resolve().parent.parent
+    return _hash([file.read_text(encoding="utf-8") for file in sorted(package.glob("*.py"))])
 
 
 def content_hash(path: Path) -> str:
