@@ -14,45 +14,47 @@ Axes: S segments, O outcrops, G contractions, (Y, X) grid over the image, Q dept
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numba
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import fft
-from scipy.ndimage import spline_filter1d
 
-from physics.errors import require
 from physics.frozen import frozen_array
 from physics.parallel import over_threads
-from physics.strain import plate as isotropic
 from physics.strain.anisotropic import DOWN, Medium, medium
 from physics.strain.anisotropic_kernel import WORK, add_row
 from physics.strain.anisotropic_outcrop import outcrop_tables
 from physics.strain.anisotropic_through import through_profiles
 from physics.strain.anisotropic_traction import sheet_tractions, traction_rows, tractions
-from physics.strain.foil_frame import ENDLESS_NM, CutLines, FoilFaces, cut_lines, kinks
+from physics.strain.foil_frame import CutLines, FoilFaces, cut_lines, kinks
 from physics.strain.green import checked_stiffness, rotated_stiffness
 from physics.strain.outcrop import from_table, place_in_table, table_angles_rad
 from physics.strain.plate import (
-    BORDERS,
     DIFFERENCE,
-    FAR_DEPTHS,
     GRAZING,
     HELD,
-    LEAST_BORDER,
-    MARGIN_STEPS,
     REACH_STEPS,
     SHIFT_STEPS,
-    SPREAD_POINTS,
-    SPREADS,
     STRETCH,
-    THROUGH_DEPTHS,
-    WINDOW_STEPS,
     PlateField,
+    core_radii_nm,
+    field_of,
 )  # fmt: skip
-from physics.strain.plate_field import CROWDING, depth_fractions
+from physics.strain.plate_grid import (
+    FAR_DEPTHS,
+    SPREADS,
+    THROUGH_DEPTHS,
+    Box,
+    ThroughPoints,
+    far_box,
+    fine_box,
+    from_waves,
+    normals_in_plate,
+    spread_over,
+    surfaces,
+    to_waves,
+)  # fmt: skip
 from physics.strain.plate_impedance import Impedance, impedance, plate_waves
 from physics.strain.segments import Segments
 from physics.strain.through import through_field
@@ -81,49 +83,32 @@ def anisotropic_plate_corrections(
     Options are those of `plate.plate_correction`, the stiffness (6, 6) is in the image frame; `exact` keeps all harmonics
     of the tractions. Raises InputError for a stiffness that is not symmetric and positive definite.
     """
-    require(grid_nm > 0, "grid_nm", "be > 0", grid_nm)
-    require(padding >= 1, "padding", "be >= 1", padding)
+    fine, fractions = fine_box(faces, grid_nm, padding)
     g = frozen_array(np.atleast_2d(g_image_inv_nm), (None, 3), "g_image_inv_nm")
     e, stiffness = frozen_array(direction, (3,), "direction"), checked_stiffness(stiffness_image_GPa, "stiffness_image_GPa")
-    rotation, thickness = faces.foil_from_image, faces.thickness_nm
-    step = min(grid_nm, thickness / 4)
+    rotation = faces.foil_from_image
     cut = cut_lines(segments, faces, straight_on)
-    counts = [math.ceil(n / step) + 1 + 2 * MARGIN_STEPS for n in faces.field_nm]
-    least = [max(padding * n, n + LEAST_BORDER * thickness) for n in faces.field_nm]
-    padded = [isotropic._fast_multiple(max(math.ceil(n / step), c), 2) for n, c in zip(least, counts)]
-    depths = max(7, math.ceil(thickness / faces.normal_image[2] / (0.75 * step * (1 + CROWDING))) + 1)
-    fractions = depth_fractions(depths)
-
     foil = _Foil(
-        cut=cut, faces=faces, thickness_nm=thickness, core_nm=core_nm, medium=medium(stiffness),
+        cut=cut, faces=faces, thickness_nm=faces.thickness_nm, core_nm=core_nm, medium=medium(stiffness),
         waves=impedance(rotated_stiffness(stiffness, rotation)), g=g @ rotation.T, e=np.tile(rotation @ e, (len(g), 1)),
         exact=exact,
     )  # fmt: skip
     ends = _ends(foil)
-    values = foil.answer(_fine_load(foil, ends, padded, step), padded, counts, step, fractions, HELD * thickness)
-    origin = [isotropic._first(p, step) + (p - n) // 2 * step for p, n in zip(padded, counts)]
+    values = foil.answer(_fine_load(foil, ends, fine), fine, fractions, HELD * foil.thickness_nm)
     if len(cut.segments):
-        places = [o + step * np.arange(n) for o, n in zip(origin, counts)]
         for level in range(len(SPREADS)):
-            values += _far(foil, level, places, [n * step for n in padded], fractions)
+            box = far_box(fine, level, foil.thickness_nm)
+            far = foil.answer(_far_load(foil, level, box), box, np.linspace(0, 1, FAR_DEPTHS))
+            values += spread_over(far, box, fine, fractions)
         if len(cut.through_place_nm):
-            values += _through(foil, *places, fractions)
-    grid, spline = np.array([*origin, step]), isotropic._spline_matrix(depths).T
-    fields = []
-    for i in range(len(g)):
-        tables, own = np.ascontiguousarray(ends.tables[:, i]), np.ascontiguousarray(values[i])
-        over_threads(
-            isotropic._add_ends, counts[1], ends.places, tables, rotation, grid, faces.entrance, faces.exit,
-            step * foil.shift_steps, DIFFERENCE, step * WINDOW_STEPS, step * ends.reach_steps,
-            fractions, own,
-        )  # fmt: skip
-        for axis in (0, 1):
-            own = spline_filter1d(own, order=3, axis=axis, mode="mirror")
-        fields.append(PlateField(
-            segments=cut.segments, coefficients=np.ascontiguousarray(own @ spline), grid_nm=grid, foil_from_image=rotation,
-            outcrops=ends.places, tables=tables, window_nm=step * WINDOW_STEPS, core_nm=core_nm,
-        ))  # fmt: skip
-    return tuple(fields)
+            values += _through(foil, fine, fractions)
+    return tuple(
+        field_of(
+            values[i], fine, fractions, cut, faces, places=ends.places, tables=np.ascontiguousarray(ends.tables[:, i]),
+            shift_steps=foil.shift_steps, reach_steps=ends.reach_steps, core_nm=core_nm,
+        )
+        for i in range(len(g))
+    )  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -154,41 +139,12 @@ class _Foil:
         degrees = (self.medium.degree,) * 2 if self.exact or far else None
         return traction_rows(segments, rotation[2], rotation, self.medium, core_nm, degrees=degrees)
 
-    def surfaces(self, padded: list[int], step: float) -> list[np.ndarray]:
-        """Upper and lower face as `sheet_tractions` takes them."""
-        lift = self.thickness_nm / 2 * self.faces.foil_from_image[2]
-        sides = ((1.0, self.faces.entrance), (-1.0, self.faces.exit))
-        return [isotropic._surface(face, side * lift, padded, step) for side, face in sides]
-
-    def answer(
-        self, load: np.ndarray, padded: list[int], counts: list[int], step: float, fractions: np.ndarray, held_nm: float | None = None
-    ) -> np.ndarray:
-        """The plate's answer (G, Y, X, Q), at fractions (Q,) of the depth, to a load (2, 3, Y, X) on the wanted part of the grid."""
-        rotation, workers = self.faces.foil_from_image, numba.get_num_threads()
-        transform = -fft.rfft2(load, workers=workers)
-        # Half-way frequencies have no sign, so that derivatives of them have no meaning.
-        if padded[0] % 2 == 0:
-            transform[..., -1] = 0
-        if padded[1] % 2 == 0:
-            transform[..., padded[1] // 2, :] = 0
-        k_image = np.stack(
-            np.meshgrid(2 * np.pi * np.fft.rfftfreq(padded[0], step), 2 * np.pi * np.fft.fftfreq(padded[1], step))
-        )
-        n = rotation[2]
-        foil_from_xy = rotation[:2] @ np.array([[1, 0], [0, 1], [-n[0] / n[2], -n[1] / n[2]]])
-        kx, ky = np.einsum("ji,jyx->iyx", np.linalg.inv(foil_from_xy), k_image)
-        if held_nm is not None:
-            k4 = (kx * kx + ky * ky) ** 2 * held_nm**4
-            transform *= k4 / (1 + k4)
-        half = self.thickness_nm / 2
-        out = plate_waves(
-            self.waves, transform[None], kx, ky, half, self.g, self.e, rotation[:2, 2] / n[2],
-            half * (1 - 2 * fractions),
-        )[0]  # fmt: skip
-        x0, y0 = ((p - c) // 2 for p, c in zip(padded, counts))
-        rows = fft.ifft(out, axis=2, workers=workers, overwrite_x=True)[:, :, y0 : y0 + counts[1]]
-        values = fft.irfft(rows, n=padded[0], axis=3, workers=workers)[..., x0 : x0 + counts[0]]
-        return values.transpose(0, 2, 3, 1)
+    def answer(self, load: np.ndarray, box: Box, fractions: np.ndarray, held_nm: float | None = None) -> np.ndarray:
+        """The plate's answer (G, Y, X, Q), at fractions (Q,) of the depth, to a load (2, 3, Y, X) on the wanted part of a box."""
+        rotation, half = self.faces.foil_from_image, self.thickness_nm / 2
+        transform, kx, ky = to_waves(load, box, self.faces, held_nm)
+        drift = rotation[:2, 2] / rotation[2, 2]
+        return from_waves(plate_waves(self.waves, transform[None], kx, ky, half, self.g, self.e, drift, half * (1 - 2 * fractions))[0], box)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -222,13 +178,14 @@ def _ends(foil: _Foil) -> _Ends:
     )  # fmt: skip
 
 
-def _fine_load(foil: _Foil, ends: _Ends, padded: list[int], step: float) -> np.ndarray:
+def _fine_load(foil: _Foil, ends: _Ends, box: Box) -> np.ndarray:
     """sigma.Z (2, 3, Y, X) that the plate must cancel on its upper and lower face, near part."""
-    cores = isotropic._cores(foil.cut, foil.faces, step, foil.core_nm)
+    step = box.step_nm
+    cores = core_radii_nm(foil.cut, foil.faces, step, foil.core_nm)
     rows = np.concatenate([foil.rows(foil.cut.segments, cores), _spread_rows(foil, SPREADS[0], -1, False)])
-    load = np.empty((2, 3, padded[1], padded[0]))
-    for f, (side, surface) in enumerate(zip((1.0, -1.0), foil.surfaces(padded, step))):
-        load[f] = sheet_tractions(rows, surface, (padded[1], padded[0]), np.float64 if foil.exact else np.float32)
+    load = np.empty((2, 3, *box.shape))
+    for f, (side, surface) in enumerate(zip((1.0, -1.0), surfaces(foil.faces, box))):
+        load[f] = sheet_tractions(rows, surface, box.shape, np.float64 if foil.exact else np.float32)
         over_threads(
             _relieve, 3, ends.places, ends.traction_tables, ends.rows, foil.faces.foil_from_image, surface, side,
             foil.thickness_nm, step * foil.shift_steps, DIFFERENCE, step * ends.reach_steps, load[f],
@@ -238,52 +195,24 @@ def _fine_load(foil: _Foil, ends: _Ends, padded: list[int], step: float) -> np.n
 
 def _spread_rows(foil: _Foil, spread: float, sign: int, far: bool = True) -> np.ndarray:
     """Rows of all lines spread out over so many thicknesses, times a sign."""
-    # Chords stand in for pieces shorter than the core, the same ones in both levels.
-    lines = foil.cut.chords(spread * foil.thickness_nm)
-    return foil.rows(replace(lines, burgers_nm=sign * lines.burgers_nm), spread * foil.thickness_nm, far)
+    core_nm = spread * foil.thickness_nm
+    return foil.rows(foil.cut.chords(core_nm, sign), core_nm, far)
 
 
-def _through_rows(foil: _Foil) -> np.ndarray:
-    """Rows that take the tractions of the endless normals off a load."""
-    cut, reach = foil.cut, ENDLESS_NM * foil.faces.foil_from_image[2]
-    normals = Segments(
-        start_nm=cut.through_place_nm - reach, end_nm=cut.through_place_nm + reach, burgers_nm=-cut.through_burgers_nm,
-        line=np.arange(len(cut.through_place_nm)),
-    )  # fmt: skip
-    return foil.rows(normals, foil.thickness_nm, True)
-
-
-def _far(foil: _Foil, level: int, places: list[np.ndarray], box_nm: list[float], fractions: np.ndarray) -> np.ndarray:
-    """The answer (G, Y, X, Q) to the lines spread out for one level less that for the next, on a grid of its own."""
-    step = SPREADS[level] * foil.thickness_nm / SPREAD_POINTS
-    padded = [isotropic._fast_multiple(math.ceil((n + BORDERS[level] * foil.thickness_nm) / step), 2) for n in box_nm]
-    counts = [min(2 * math.ceil((at[-1] - at[0]) / step / 2) + 10, n) for n, at in zip(padded, places)]
+def _far_load(foil: _Foil, level: int, box: Box) -> np.ndarray:
+    """sigma.Z (2, 3, Y, X) of the lines spread out for one level less that of the next."""
     last = level == len(SPREADS) - 1
-    less = _through_rows(foil) if last else _spread_rows(foil, SPREADS[level + 1], -1)
-    rows = np.concatenate([_spread_rows(foil, SPREADS[level], 1, True), less])
-    load = np.stack([sheet_tractions(rows, surface, (padded[1], padded[0]), np.float64) for surface in foil.surfaces(padded, step)])
-    values = foil.answer(load, padded, counts, step, np.linspace(0, 1, FAR_DEPTHS))
-    down = isotropic._lagrange(np.linspace(0, 1, FAR_DEPTHS), fractions)
-    x, y = (isotropic._spline(isotropic._first(n, step), step, n, at) for n, at in zip(counts, places))
-    return np.einsum("ya,xb,qc,gabc->gyxq", y, x, down, values, optimize=True)
+    less = foil.rows(foil.cut.normals(-1), foil.thickness_nm, True) if last else _spread_rows(foil, SPREADS[level + 1], -1)
+    rows = np.concatenate([_spread_rows(foil, SPREADS[level], 1), less])
+    return np.stack([sheet_tractions(rows, surface, box.shape, np.float64) for surface in surfaces(foil.faces, box)])
 
 
-def _through(foil: _Foil, x_nm: np.ndarray, y_nm: np.ndarray, fractions: np.ndarray) -> np.ndarray:
-    """The answer (G, Y, X, Q) to the endless normals of unbounded plates, at image x (X,), y (Y,)."""
-    rotation, t = foil.faces.foil_from_image, foil.thickness_nm
+def _through(foil: _Foil, fine: Box, fractions: np.ndarray) -> np.ndarray:
+    """The answer (G, Y, X, Q) to the endless normals of unbounded plates."""
     heights = np.linspace(0.5, -0.5, THROUGH_DEPTHS)
-    profiles = through_profiles(foil.g, foil.e, foil.medium, foil.waves, rotation, heights)
-    nodes, spread = zip(*(isotropic._chebyshev(v, t) for v in (x_nm, y_nm)))
-    x, y = (v.ravel() for v in np.meshgrid(*nodes))
-    middle = (foil.faces.entrance + foil.faces.exit)[:3] / 2
-    points = np.stack([x, y, middle[0] + middle[1] * x + middle[2] * y], axis=-1) @ rotation[:2].T
-    drift = t * heights[:, None] * rotation[:2, 2] / rotation[2, 2]
-    x, y = (np.ascontiguousarray(v) / t for v in np.moveaxis(points[:, None] + drift, -1, 0))
-    places, burgers = foil.cut.through_place_nm @ rotation[:2].T / t, foil.cut.through_burgers_nm @ rotation.T / t
-    values = np.stack([through_field(places, burgers, p, x, y) for p in profiles])
-    values = values.reshape(len(profiles), len(nodes[1]), len(nodes[0]), -1)
-    down = isotropic._lagrange(np.linspace(0, 1, THROUGH_DEPTHS), fractions)
-    return np.einsum("ya,xb,qc,gabc->gyxq", spread[1], spread[0], down, values, optimize=True)
+    profiles = through_profiles(foil.g, foil.e, foil.medium, foil.waves, foil.faces.foil_from_image, heights)
+    points, normals = ThroughPoints.over(foil.faces, fine, fractions), normals_in_plate(foil.cut, foil.faces)
+    return points.on_grid(np.stack([through_field(*normals, p, points.x, points.y) for p in profiles]))
 
 
 @numba.njit(cache=True, error_model="numpy", nogil=True)

@@ -17,10 +17,9 @@ Axes: K wave numbers, A directions of k, R radii, Q heights, M harmonics, G cont
 from __future__ import annotations
 
 import math
-from functools import lru_cache
 
 import numpy as np
-from scipy.special import jv, kv
+from scipy.special import kv
 
 from physics.strain.anisotropic import Medium
 from physics.strain.anisotropic_kernel import COEFFICIENTS, CORE_1, END_DEGREE, LINE_DEGREE, N1
@@ -28,18 +27,9 @@ from physics.strain.anisotropic_traction import traction_rows
 from physics.strain.foil_frame import ENDLESS_NM
 from physics.strain.plate_impedance import Impedance, plate_waves
 from physics.strain.segments import Segments
-from physics.strain.through import LARGEST_K, LARGEST_R, RADII, WAVES
+from physics.strain.through import RADII, bessel_quadrature
 
 DIRECTIONS, WAVE_HARMONICS = 32, 14
-
-
-@lru_cache(maxsize=1)
-def _bessel() -> tuple[np.ndarray, np.ndarray]:
-    """Wave numbers (K,) and quadrature (M, R, K) of k J_m(kr) dk, in units of the thickness."""
-    nodes, weights = np.polynomial.legendre.leggauss(WAVES)
-    k, dk = (nodes + 1) * LARGEST_K / 2, weights * LARGEST_K / 2
-    r = np.linspace(0, LARGEST_R, RADII)
-    return k, np.stack([jv(m, r[:, None] * k) * k * dk for m in range(WAVE_HARMONICS)])
 
 
 def through_tractions(k: np.ndarray, angles_rad: np.ndarray, core: float, medium: Medium, foil_from_image: np.ndarray) -> np.ndarray:
@@ -74,7 +64,7 @@ def through_profiles(
 
     g, e (G, 3) in the foil's frame, `heights` (Q,) from 1/2 to -1/2 evenly; see `through.through_profiles`.
     """
-    k, bessel = _bessel()
+    k, bessel = bessel_quadrature(WAVE_HARMONICS)
     # Opposite directions have conjugate waves.
     angles = 2 * np.pi * np.arange(DIRECTIONS // 2) / DIRECTIONS
     load = -through_tractions(k, angles, 1.0, medium, foil_from_image)

@@ -127,12 +127,20 @@ class CutLines:
         """Inner parts and continuation together."""
         return self.chords(0.0)
 
-    def chords(self, length_nm: float) -> Segments:
-        """The same with inner parts joined up to a length."""
+    def chords(self, length_nm: float, sign: int = 1) -> Segments:
+        """The same with inner parts joined up to a length, and Burgers vectors times a sign."""
         a, b = merged(self.inside, length_nm), self.continuation
         return Segments(
             start_nm=np.concatenate([a.start_nm, b.start_nm]), end_nm=np.concatenate([a.end_nm, b.end_nm]),
-            burgers_nm=np.concatenate([a.burgers_nm, b.burgers_nm]), line=np.concatenate([a.line, b.line]),
+            burgers_nm=sign * np.concatenate([a.burgers_nm, b.burgers_nm]), line=np.concatenate([a.line, b.line]),
+        )  # fmt: skip
+
+    def normals(self, sign: int = 1) -> Segments:
+        """The endless normals (G), Burgers vectors times a sign."""
+        reach = ENDLESS_NM * self.normal
+        return Segments(
+            start_nm=self.through_place_nm - reach, end_nm=self.through_place_nm + reach,
+            burgers_nm=sign * self.through_burgers_nm, line=np.arange(len(self.through_place_nm)),
         )  # fmt: skip
 
 

@@ -27,20 +27,16 @@ Axes: S segments, O outcrops, (Y, X) grid over the image, Q depths.
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numba
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import fft
-from scipy.interpolate import make_interp_spline
 from scipy.ndimage import spline_filter1d
 
-from physics.errors import require
 from physics.frozen import frozen_array
 from physics.parallel import over_threads
-from physics.strain.foil_frame import ENDLESS_NM, CutLines, FoilFaces, cut_lines, kinks, monomials
+from physics.strain.foil_frame import CutLines, FoilFaces, cut_lines, kinks, monomials
 from physics.strain.isotropic import DOWN
 from physics.strain.outcrop import (
     ANGLES,
@@ -51,7 +47,22 @@ from physics.strain.outcrop import (
     table_angles_rad,
     traction_transform,
 )  # fmt: skip
-from physics.strain.plate_field import CROWDING, depth_fractions, window
+from physics.strain.plate_field import window
+from physics.strain.plate_grid import (
+    FAR_DEPTHS,
+    SPREADS,
+    THROUGH_DEPTHS,
+    Box,
+    ThroughPoints,
+    depth_spline,
+    far_box,
+    fine_box,
+    from_waves,
+    normals_in_plate,
+    spread_over,
+    surfaces,
+    to_waves,
+)  # fmt: skip
 from physics.strain.plate_modes import (
     MIRROR,
     MIRROR_TRACTION,
@@ -72,18 +83,9 @@ WINDOW_STEPS = 5.0
 REACH_STEPS = 10.0
 # How much farther that may be for lines at a small angle to the face.
 STRETCH = 2.5
-MARGIN_STEPS = 6
 SPREAD_STEPS = 1.2
 # Sine of the angle to the face below which a line grazes it: no H, its tractions are spread out instead.
 GRAZING = 0.07
-# Foil kept round the field at least, in thicknesses, both sides together.
-LEAST_BORDER = 3.0
-# Depths at which far fields are reckoned, evenly from face to face.
-THROUGH_DEPTHS, FAR_DEPTHS = 7, 9
-# Levels of ever more spread-out lines: core and border round the fine box in thicknesses; grid points over a core radius.
-SPREADS = (0.25, 1.0)
-BORDERS = (24, 72)
-SPREAD_POINTS = 2.0
 # The fine grid's load holds no net force and moment but by errors, which bend a foil without end: it is solved on a
 # foundation that gives way over so many thicknesses and no further.
 HELD = 2.0
@@ -131,44 +133,43 @@ def plate_correction(
     `straight_on` continues the lines along their tangents at first instead of the normal, with the same sum.
     `padding` is the fine box over the field; long waves have larger boxes of their own.
     """
-    require(grid_nm > 0, "grid_nm", "be > 0", grid_nm)
-    require(padding >= 1, "padding", "be >= 1", padding)
+    fine, fractions = fine_box(faces, grid_nm, padding)
     g, e = frozen_array(g_image_inv_nm, (3,), "g_image_inv_nm"), frozen_array(direction, (3,), "direction")
-    rotation = faces.foil_from_image
-    thickness = faces.thickness_nm
-    # A thin foil needs finer waves: its two faces must not lie within one step.
-    step = min(grid_nm, thickness / 4)
     cut = cut_lines(segments, faces, straight_on)
-    counts = [math.ceil(n / step) + 1 + 2 * MARGIN_STEPS for n in faces.field_nm]
-    least = [max(padding * n, n + LEAST_BORDER * thickness) for n in faces.field_nm]
-    padded = [_fast_multiple(max(math.ceil(n / step), c), 2) for n, c in zip(least, counts)]
-    depths = max(7, math.ceil(thickness / faces.normal_image[2] / (0.75 * step * (1 + CROWDING))) + 1)
-
-    ends = _ends(cut, rotation, g, e, poisson_ratio)
+    ends = _ends(cut, faces.foil_from_image, g, e, poisson_ratio)
     plate = _Plate(
-        cut=cut, ends=ends, faces=faces, thickness_nm=thickness, poisson_ratio=poisson_ratio, core_nm=core_nm, g=g, e=e
+        cut=cut, ends=ends, faces=faces, thickness_nm=faces.thickness_nm, poisson_ratio=poisson_ratio, core_nm=core_nm, g=g, e=e
     )  # fmt: skip
-    load = plate.load(padded, step)
-    fractions = depth_fractions(depths)
-    values = plate.waves(load, padded, counts, step, fractions, HELD * thickness)
-    origin = [_first(p, step) + (p - n) // 2 * step for p, n in zip(padded, counts)]
+    values = plate.answer(plate.load(fine), fine, fractions, HELD * plate.thickness_nm)
     if len(cut.segments):
-        places = [o + step * np.arange(n) for o, n in zip(origin, counts)]
         for level in range(len(SPREADS)):
-            values += _far(plate, level, places, [n * step for n in padded], fractions)
+            box = far_box(fine, level, plate.thickness_nm)
+            far = plate.answer(plate.spread_load(level, box), box, np.linspace(0, 1, FAR_DEPTHS))
+            values += spread_over(far, box, fine, fractions)
         if len(cut.through_place_nm):
-            values += plate.through(*places, fractions)
+            values += plate.through(fine, fractions)
+    return field_of(
+        values, fine, fractions, cut, faces, places=ends.places, tables=ends.tables, shift_steps=SHIFT_STEPS,
+        reach_steps=ends.reach_steps, core_nm=core_nm,
+    )  # fmt: skip
+
+
+def field_of(
+    values: np.ndarray, fine: Box, fractions: np.ndarray, cut: CutLines, faces: FoilFaces, *, places: np.ndarray,
+    tables: np.ndarray, shift_steps: float, reach_steps: np.ndarray, core_nm: float,
+) -> PlateField:  # fmt: skip
+    """The correction of grid values (Y, X, Q), which are lost, and of outcrops at `places` (O, 4) with `tables` (O, W, W)."""
+    step = fine.step_nm
+    grid = np.array([*fine.origin_nm, step])
     over_threads(
-        _add_ends, counts[1], ends.places, ends.tables, rotation, np.array([*origin, step]), faces.entrance, faces.exit,
-        step * SHIFT_STEPS, DIFFERENCE, step * WINDOW_STEPS, step * ends.reach_steps,
-        fractions, values,
+        _add_ends, fine.counts[1], places, tables, faces.foil_from_image, grid, faces.entrance, faces.exit,
+        step * shift_steps, DIFFERENCE, step * WINDOW_STEPS, step * reach_steps, fractions, values,
     )  # fmt: skip
     for axis in (0, 1):
         values = spline_filter1d(values, order=3, axis=axis, mode="mirror")
-    values = np.ascontiguousarray(values @ _spline_matrix(depths).T)
     return PlateField(
-        segments=cut.segments, coefficients=values, grid_nm=np.array([*origin, step]), foil_from_image=rotation,
-        outcrops=ends.places, tables=ends.tables, window_nm=step * WINDOW_STEPS, core_nm=core_nm,
+        segments=cut.segments, coefficients=np.ascontiguousarray(values @ depth_spline(len(fractions)).T), grid_nm=grid,
+        foil_from_image=faces.foil_from_image, outcrops=places, tables=tables, window_nm=step * WINDOW_STEPS, core_nm=core_nm,
     )  # fmt: skip
 
 
@@ -232,154 +233,61 @@ class _Plate:
     g: np.ndarray
     e: np.ndarray
 
-    def load(self, padded: list[int], step: float) -> np.ndarray:
+    def load(self, box: Box) -> np.ndarray:
         """sigma.Z (2, 3, Y, X) that the plate must cancel on its upper and lower face."""
-        cut, rotation, nu = self.cut, self.faces.foil_from_image, self.poisson_ratio
-        cores = _cores(cut, self.faces, step, self.core_nm)
+        cut, rotation, nu, step = self.cut, self.faces.foil_from_image, self.poisson_ratio, box.step_nm
+        cores = core_radii_nm(cut, self.faces, step, self.core_nm)
         rows = np.concatenate([traction_rows(cut.segments, rotation[2], rotation, nu, cores), self.spread_rows(SPREADS[0], -1)])
         kink_rows = traction_rows(kinks(cut, cut.steep(GRAZING)), rotation[2], rotation, nu, self.core_nm)
-        load = np.empty((2, 3, padded[1], padded[0]))
-        for f, (side, face) in enumerate(((1.0, self.faces.entrance), (-1.0, self.faces.exit))):
-            lift = side * self.thickness_nm / 2 * rotation[2]
-            surface = _surface(face, lift, padded, step)
-            load[f] = sheet_tractions(rows, surface, (padded[1], padded[0]))
+        load = np.empty((2, 3, *box.shape))
+        for f, (side, surface) in enumerate(zip((1.0, -1.0), surfaces(self.faces, box))):
+            load[f] = sheet_tractions(rows, surface, box.shape)
             over_threads(
-                _relieve, padded[1], self.ends.places, self.ends.traction_tables, kink_rows, rotation, surface, side,
+                _relieve, box.shape[0], self.ends.places, self.ends.traction_tables, kink_rows, rotation, surface, side,
                 self.thickness_nm, step * SHIFT_STEPS, DIFFERENCE,
                 step * self.ends.reach_steps, load[f],
             )  # fmt: skip
         return load
 
-    def through_rows(self) -> np.ndarray:
-        """Rows that take the tractions of the endless normals off a load."""
-        cut, rotation = self.cut, self.faces.foil_from_image
-        reach = ENDLESS_NM * rotation[2]
-        normals = Segments(
-            start_nm=cut.through_place_nm - reach, end_nm=cut.through_place_nm + reach,
-            burgers_nm=-cut.through_burgers_nm, line=np.arange(len(cut.through_place_nm)),
-        )  # fmt: skip
-        return traction_rows(normals, rotation[2], rotation, self.poisson_ratio, self.thickness_nm)
-
-    def through(self, x_nm: np.ndarray, y_nm: np.ndarray, fractions: np.ndarray) -> np.ndarray:
-        """The plate's answer (Y, X, Q) to the endless normals of unbounded plates, at image x (X,), y (Y,)."""
-        rotation, t = self.faces.foil_from_image, self.thickness_nm
-        n = rotation[2]
+    def through(self, fine: Box, fractions: np.ndarray) -> np.ndarray:
+        """The plate's answer (Y, X, Q) to the endless normals of unbounded plates."""
+        rotation = self.faces.foil_from_image
         profiles = through_profiles(
             rotation @ self.g, rotation @ self.e, self.poisson_ratio, np.linspace(0.5, -0.5, THROUGH_DEPTHS)
         )
-        nodes, spread = zip(*(_chebyshev(v, t) for v in (x_nm, y_nm)))
-        x, y = (v.ravel() for v in np.meshgrid(*nodes))
-        middle = (self.faces.entrance + self.faces.exit)[:3] / 2
-        points = np.stack([x, y, middle[0] + middle[1] * x + middle[2] * y], axis=-1) @ rotation[:2].T
-        drift = np.linspace(t / 2, -t / 2, THROUGH_DEPTHS)[:, None] * rotation[:2, 2] / n[2]
-        places = self.cut.through_place_nm @ rotation[:2].T
-        x, y = (np.ascontiguousarray(v) / t for v in np.moveaxis(points[:, None] + drift, -1, 0))
-        values = through_field(places / t, self.cut.through_burgers_nm @ rotation.T / t, profiles, x, y)
-        down = _lagrange(np.linspace(0, 1, THROUGH_DEPTHS), fractions)
-        values = values.reshape(len(nodes[1]), len(nodes[0]), -1)
-        return np.einsum("ya,xb,qc,abc->yxq", spread[1], spread[0], down, values, optimize=True)
+        points = ThroughPoints.over(self.faces, fine, fractions)
+        return points.on_grid(through_field(*normals_in_plate(self.cut, self.faces), profiles, points.x, points.y))
 
     def spread_rows(self, spread: float, sign: int) -> np.ndarray:
         """Rows of all lines spread out over so many thicknesses, times a sign."""
         # Chords stand in for pieces shorter than the core, the same ones in both levels.
-        lines, rotation = self.cut.chords(spread * self.thickness_nm), self.faces.foil_from_image
-        lines = replace(lines, burgers_nm=sign * lines.burgers_nm)
-        return traction_rows(lines, rotation[2], rotation, self.poisson_ratio, spread * self.thickness_nm)
+        rotation, core_nm = self.faces.foil_from_image, spread * self.thickness_nm
+        return traction_rows(self.cut.chords(core_nm, sign), rotation[2], rotation, self.poisson_ratio, core_nm)
 
-    def spread_load(self, level: int, padded: list[int], step: float) -> np.ndarray:
+    def spread_load(self, level: int, box: Box) -> np.ndarray:
         """sigma.Z (2, 3, Y, X) of the lines spread out for one level less that of the next."""
         rotation = self.faces.foil_from_image
-        last = level == len(SPREADS) - 1
-        less = self.through_rows() if last else self.spread_rows(SPREADS[level + 1], -1)
+        if level == len(SPREADS) - 1:
+            less = traction_rows(self.cut.normals(-1), rotation[2], rotation, self.poisson_ratio, self.thickness_nm)
+        else:
+            less = self.spread_rows(SPREADS[level + 1], -1)
         rows = np.concatenate([self.spread_rows(SPREADS[level], 1), less])
-        lifts = [side * self.thickness_nm / 2 * rotation[2] for side in (1, -1)]
-        surfaces = [_surface(f, l, padded, step) for f, l in zip((self.faces.entrance, self.faces.exit), lifts)]
-        return np.stack([sheet_tractions(rows, surface, (padded[1], padded[0])) for surface in surfaces])
+        return np.stack([sheet_tractions(rows, surface, box.shape) for surface in surfaces(self.faces, box)])
 
-    def waves(
-        self, load: np.ndarray, padded: list[int], counts: list[int], step: float, fractions: np.ndarray,
-        held_nm: float | None = None,
-    ) -> np.ndarray:
-        """The plate's answer (Y, X, Q), at fractions (Q,) of the depth, to a load on the part of the grid that is wanted."""
-        rotation, workers = self.faces.foil_from_image, numba.get_num_threads()
-        transform = -fft.rfft2(load, workers=workers)
-        # Half-way frequencies have no sign, so that derivatives of them have no meaning.
-        if padded[0] % 2 == 0:
-            transform[..., -1] = 0
-        if padded[1] % 2 == 0:
-            transform[..., padded[1] // 2, :] = 0
-        k_image = np.stack(
-            np.meshgrid(2 * np.pi * np.fft.rfftfreq(padded[0], step), 2 * np.pi * np.fft.fftfreq(padded[1], step))
-        )
-        n = rotation[2]
-        # In-plane foil coordinates of the mid-plane over image x, y, and how they drift up the beam.
-        foil_from_xy = rotation[:2] @ np.array([[1, 0], [0, 1], [-n[0] / n[2], -n[1] / n[2]]])
-        kx, ky = np.einsum("ji,jyx->iyx", np.linalg.inv(foil_from_xy), k_image)
-        if held_nm is not None:
-            k4 = (kx * kx + ky * ky) ** 2 * held_nm**4
-            transform *= k4 / (1 + k4)
-        z_nodes = (0.5 - fractions) * self.thickness_nm
+    def answer(self, load: np.ndarray, box: Box, fractions: np.ndarray, held_nm: float | None = None) -> np.ndarray:
+        """The plate's answer (Y, X, Q), at fractions (Q,) of the depth, to a load on the wanted part of a box."""
+        rotation = self.faces.foil_from_image
+        transform, kx, ky = to_waves(load, box, self.faces, held_nm)
         # Single precision is ample for a correction: 1e-7 of it.
         out = np.empty((len(fractions), *kx.shape), dtype=np.complex64)
         over_threads(
-            isotropic_plate, len(kx), transform[0], transform[1], np.ascontiguousarray(kx), np.ascontiguousarray(ky),
-            self.thickness_nm / 2, self.poisson_ratio, rotation @ self.g, rotation @ self.e,
-            rotation[:2, 2] / rotation[2, 2], z_nodes, out,
+            isotropic_plate, len(kx), transform[0], transform[1], kx, ky, self.thickness_nm / 2, self.poisson_ratio,
+            rotation @ self.g, rotation @ self.e, rotation[:2, 2] / rotation[2, 2], (0.5 - fractions) * self.thickness_nm, out,
         )  # fmt: skip
-        skipped = [(p - c) // 2 for p, c in zip(padded, counts)]
-        rows = fft.ifft(out, axis=1, workers=workers, overwrite_x=True)[:, skipped[1] : skipped[1] + counts[1]]
-        values = fft.irfft(rows, n=padded[0], axis=2, workers=workers)[..., skipped[0] : skipped[0] + counts[0]]
-        return np.ascontiguousarray(values.transpose(1, 2, 0), dtype=np.float64)
+        return from_waves(out, box)
 
 
-def _lagrange(nodes: np.ndarray, at: np.ndarray) -> np.ndarray:
-    """Matrix (P, N) that takes values at nodes (N,) to the polynomial through them at points (P,)."""
-    apart = nodes[:, None] - nodes + np.eye(len(nodes))
-    away = np.repeat((at[:, None] - nodes)[:, None, :], len(nodes), axis=1)
-    away[:, np.arange(len(nodes)), np.arange(len(nodes))] = 1.0
-    return away.prod(axis=-1) / apart.prod(axis=-1)
-
-
-def _chebyshev(places_nm: np.ndarray, smooth_nm: float) -> tuple[np.ndarray, np.ndarray]:
-    """Chebyshev nodes over a line of points, enough for a field as smooth as that, and the matrix to the points."""
-    middle, half = (places_nm[0] + places_nm[-1]) / 2, (places_nm[-1] - places_nm[0]) / 2
-    count = 8 + math.ceil(4.5 * half * 2 / smooth_nm)
-    nodes = np.cos(np.pi * (np.arange(count) + 0.5) / count)
-    return middle + half * nodes, _lagrange(nodes, (places_nm - middle) / half)
-
-
-def _first(padded: int, step: float) -> float:
-    return -(padded - 1) / 2 * step
-
-
-def _fast_multiple(least: int, of: int) -> int:
-    """The first multiple of `of` from `least` on that a Fourier transform likes."""
-    n = -(-least // of) * of
-    while fft.next_fast_len(n, real=True) != n:
-        n += of
-    return n
-
-
-def _far(
-    plate: _Plate, level: int, places: list[np.ndarray], box_nm: list[float], fractions: np.ndarray
-) -> np.ndarray:
-    """The plate's answer (Y, X, Q) to the lines spread out for one level less that for the next, on a grid of its own."""
-    step = SPREADS[level] * plate.thickness_nm / SPREAD_POINTS
-    padded = [_fast_multiple(math.ceil((n + BORDERS[level] * plate.thickness_nm) / step), 2) for n in box_nm]
-    counts = [min(2 * math.ceil((at[-1] - at[0]) / step / 2) + 10, n) for n, at in zip(padded, places)]
-    values = plate.waves(plate.spread_load(level, padded, step), padded, counts, step, np.linspace(0, 1, FAR_DEPTHS))
-    down = _lagrange(np.linspace(0, 1, FAR_DEPTHS), fractions)
-    across = [_spline(_first(n, step), step, n, at) for n, at in zip(counts, places)]
-    values = np.einsum("qc,abc->abq", down, values)
-    return np.einsum("ya,abq->ybq", across[1], np.einsum("xb,abq->axq", across[0], values, optimize=True), optimize=True)
-
-
-def _spline(first: float, step: float, count: int, at: np.ndarray) -> np.ndarray:
-    """Matrix (P, N) of the spline of degree 7 through values on an even grid to points."""
-    return make_interp_spline(first + step * np.arange(count), np.eye(count), k=7)(at)
-
-
-def _cores(cut: CutLines, faces: FoilFaces, step: float, core_nm: float) -> np.ndarray:
+def core_radii_nm(cut: CutLines, faces: FoilFaces, step: float, core_nm: float) -> np.ndarray:
     """Core radius of each segment: wider for those along a face than a grid of that step would not resolve."""
     spread = SPREAD_STEPS * step
     inside = cut.inside
@@ -399,16 +307,6 @@ def _cores(cut: CutLines, faces: FoilFaces, step: float, core_nm: float) -> np.n
     outside[steep] = core_nm
     outside[len(cut.place_nm) :] = core_nm
     return np.concatenate([cores, outside])
-
-
-def _surface(face: np.ndarray, lift: np.ndarray, padded: list[int], step: float) -> np.ndarray:
-    """A face (3, 6) as a function of grid indices; `lift` leads from the mid-plane to the plate's face."""
-    corners = np.array([(0, 0), (1, 0), (0, 1), (2, 0), (1, 1), (0, 2)], dtype=float)
-    j, i = corners.T
-    x, y = _first(padded[0], step) + step * j + lift[0], _first(padded[1], step) + step * i + lift[1]
-    points = np.stack([x, y, monomials(x, y) @ face])
-    # `sheet` orders the squares as j^2, ij, i^2, as monomials(j, i) does.
-    return np.linalg.solve(monomials(j, i), points.T).T
 
 
 @numba.njit(cache=True, error_model="numpy", nogil=True)
@@ -489,15 +387,3 @@ def _add_ends(
                     if rest > 0.0:
                         total += rest * from_table(tables[o], u, v, wx, wy) / r
                     values[i, j, q] += total
-
-
-def _spline_matrix(nodes: int) -> np.ndarray:
-    """Coefficients (Q + 2, Q) of cubic B-splines through values at whole numbers, third derivative even at the ends.
-
-    (The not-a-knot condition, de Boor, A Practical Guide to Splines, 1978, chapter IV.)
-    """
-    system = np.zeros((nodes + 2, nodes + 2))
-    for q in range(nodes):
-        system[q + 1, q : q + 3] = 1 / 6, 4 / 6, 1 / 6
-    system[0, :5] = system[-1, -5:] = 1, -4, 6, -4, 1
-    return np.linalg.inv(system)[:, 1:-1]

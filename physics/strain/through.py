@@ -35,13 +35,13 @@ LARGEST_K, WAVES = 18.0, 320
 LARGEST_R, RADII = 16.0, 161
 
 
-@lru_cache(maxsize=1)
-def _bessel() -> tuple[np.ndarray, np.ndarray]:
+@lru_cache(maxsize=2)
+def bessel_quadrature(harmonics: int) -> tuple[np.ndarray, np.ndarray]:
     """Wave numbers (K,) and quadrature (M, R, K) of k J_m(kr) dk, in units of the thickness."""
     nodes, weights = np.polynomial.legendre.leggauss(WAVES)
     k, dk = (nodes + 1) * LARGEST_K / 2, weights * LARGEST_K / 2
     r = np.linspace(0, LARGEST_R, RADII)
-    return k, np.stack([jv(m, r[:, None] * k) * k * dk for m in range(HARMONICS)])
+    return k, np.stack([jv(m, r[:, None] * k) * k * dk for m in range(harmonics)])
 
 
 def through_tractions(kx: np.ndarray, ky: np.ndarray, core: float, poisson_ratio: float) -> np.ndarray:
@@ -65,7 +65,7 @@ def through_profiles(
     `heights` (Q,) evenly spaced downward; all vectors in the foil frame, lengths in thicknesses. The last axis
     holds the parts that go with cos m psi, then with sin m psi.
     """
-    k, bessel = _bessel()
+    k, bessel = bessel_quadrature(HARMONICS)
     angles = 2 * np.pi * np.arange(DIRECTIONS) / DIRECTIONS
     kx, ky = k[:, None] * np.cos(angles), k[:, None] * np.sin(angles)
     load = -through_tractions(kx, ky, 1.0, poisson_ratio).astype(complex)

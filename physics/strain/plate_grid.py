@@ -1,0 +1,220 @@
+"""Grids on which a plate's load and answer live, and the ways between places, waves and depths: for any elasticity.
+
+`plate` and `anisotropic_plate` differ in tractions, outcrops and waves; boxes, transforms, far levels' interpolation
+and the final splines are these.
+
+Axes: (Y, X) grid over the image, Q depths, N nodes, P points.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numba
+import numpy as np
+from scipy import fft
+from scipy.interpolate import make_interp_spline
+
+from physics.errors import require
+from physics.strain.foil_frame import CutLines, FoilFaces, monomials
+from physics.strain.plate_field import CROWDING, depth_fractions
+
+MARGIN_STEPS = 6
+# Foil kept round the field at least, in thicknesses, both sides together.
+LEAST_BORDER = 3.0
+# Depths at which far fields are reckoned, evenly from face to face.
+THROUGH_DEPTHS, FAR_DEPTHS = 7, 9
+# Levels of ever more spread-out lines: core and border round the fine box in thicknesses; grid points over a core radius.
+SPREADS = (0.25, 1.0)
+BORDERS = (24, 72)
+SPREAD_POINTS = 2.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Box:
+    """A periodic grid of `padded` (X, Y) points `step_nm` apart, centred, of which the middle `counts` (X, Y) are wanted."""
+
+    step_nm: float
+    padded: tuple[int, int]
+    counts: tuple[int, int]
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(Y, X) of the whole grid."""
+        return self.padded[1], self.padded[0]
+
+    @property
+    def size_nm(self) -> list[float]:
+        """Width and height."""
+        return [n * self.step_nm for n in self.padded]
+
+    @property
+    def origin_nm(self) -> list[float]:
+        """x, y of the first wanted point."""
+        return [first_nm(p, self.step_nm) + (p - n) // 2 * self.step_nm for p, n in zip(self.padded, self.counts)]
+
+    @property
+    def places_nm(self) -> list[np.ndarray]:
+        """x (X,) and y (Y,) of the wanted points."""
+        return [o + self.step_nm * np.arange(n) for o, n in zip(self.origin_nm, self.counts)]
+
+
+def fine_box(faces: FoilFaces, grid_nm: float, padding: float) -> tuple[Box, np.ndarray]:
+    """The box over the field and the fractions (Q,) of its depths; raises InputError for lengths that make none."""
+    require(grid_nm > 0, "grid_nm", "be > 0", grid_nm)
+    require(padding >= 1, "padding", "be >= 1", padding)
+    thickness = faces.thickness_nm
+    # A thin foil needs finer waves: its two faces must not lie within one step.
+    step = min(grid_nm, thickness / 4)
+    counts = [math.ceil(n / step) + 1 + 2 * MARGIN_STEPS for n in faces.field_nm]
+    least = [max(padding * n, n + LEAST_BORDER * thickness) for n in faces.field_nm]
+    padded = [_fast_even(max(math.ceil(n / step), c)) for n, c in zip(least, counts)]
+    depths = max(7, math.ceil(thickness / faces.normal_image[2] / (0.75 * step * (1 + CROWDING))) + 1)
+    return Box(step_nm=step, padded=tuple(padded), counts=tuple(counts)), depth_fractions(depths)
+
+
+def far_box(fine: Box, level: int, thickness_nm: float) -> Box:
+    """The coarser and larger box of a level of spread-out lines."""
+    step = SPREADS[level] * thickness_nm / SPREAD_POINTS
+    padded = [_fast_even(math.ceil((n + BORDERS[level] * thickness_nm) / step)) for n in fine.size_nm]
+    counts = [min(2 * math.ceil((at[-1] - at[0]) / step / 2) + 10, n) for n, at in zip(padded, fine.places_nm)]
+    return Box(step_nm=step, padded=tuple(padded), counts=tuple(counts))
+
+
+def first_nm(padded: int, step: float) -> float:
+    """Place of the first of so many centred grid points."""
+    return -(padded - 1) / 2 * step
+
+
+def _fast_even(least: int) -> int:
+    """The first even number from `least` on that a Fourier transform likes."""
+    n = -(-least // 2) * 2
+    while fft.next_fast_len(n, real=True) != n:
+        n += 2
+    return n
+
+
+def surfaces(faces: FoilFaces, box: Box) -> list[np.ndarray]:
+    """The upper and the lower face (3, 6) of the plate as functions of grid indices, for `sheet_tractions`."""
+    lift = faces.thickness_nm / 2 * faces.foil_from_image[2]
+    return [_surface(face, side * lift, box) for side, face in ((1.0, faces.entrance), (-1.0, faces.exit))]
+
+
+def _surface(face: np.ndarray, lift: np.ndarray, box: Box) -> np.ndarray:
+    """A face as a function of grid indices; `lift` leads from the mid-plane to the plate's face."""
+    corners = np.array([(0, 0), (1, 0), (0, 1), (2, 0), (1, 1), (0, 2)], dtype=float)
+    j, i = corners.T
+    step = box.step_nm
+    x, y = (first_nm(n, step) + step * at + d for n, at, d in zip(box.padded, (j, i), lift))
+    points = np.stack([x, y, monomials(x, y) @ face])
+    # `sheet` orders the squares as j^2, ij, i^2, as monomials(j, i) does.
+    return np.linalg.solve(monomials(j, i), points.T).T
+
+
+def to_waves(
+    load: np.ndarray, box: Box, faces: FoilFaces, held_nm: float | None = None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Transform (2, 3, Y, X // 2 + 1) of what cancels a load, and the wave vectors kx, ky in the plate.
+
+    With `held_nm` the plate lies on a foundation that gives way over that length and no further.
+    """
+    transform = -fft.rfft2(load, workers=numba.get_num_threads())
+    columns, rows = box.padded
+    # Half-way frequencies have no sign, so that derivatives of them have no meaning.
+    if columns % 2 == 0:
+        transform[..., -1] = 0
+    if rows % 2 == 0:
+        transform[..., rows // 2, :] = 0
+    k_image = np.stack(
+        np.meshgrid(2 * np.pi * np.fft.rfftfreq(columns, box.step_nm), 2 * np.pi * np.fft.fftfreq(rows, box.step_nm))
+    )
+    rotation = faces.foil_from_image
+    n = rotation[2]
+    # In-plane foil coordinates of the mid-plane over image x, y.
+    foil_from_xy = rotation[:2] @ np.array([[1, 0], [0, 1], [-n[0] / n[2], -n[1] / n[2]]])
+    kx, ky = np.einsum("ji,jyx->iyx", np.linalg.inv(foil_from_xy), k_image)
+    if held_nm is not None:
+        k4 = (kx * kx + ky * ky) ** 2 * held_nm**4
+        transform *= k4 / (1 + k4)
+    return transform, np.ascontiguousarray(kx), np.ascontiguousarray(ky)
+
+
+def from_waves(waves: np.ndarray, box: Box) -> np.ndarray:
+    """Values (..., Y, X, Q) float64 on the wanted part of a box, of waves (..., Q, Y, X // 2 + 1), which are lost."""
+    workers = numba.get_num_threads()
+    x0, y0 = ((p - c) // 2 for p, c in zip(box.padded, box.counts))
+    rows = fft.ifft(waves, axis=-2, workers=workers, overwrite_x=True)[..., y0 : y0 + box.counts[1], :]
+    values = fft.irfft(rows, n=box.padded[0], axis=-1, workers=workers)[..., x0 : x0 + box.counts[0]]
+    return np.ascontiguousarray(np.moveaxis(values, -3, -1), dtype=np.float64)
+
+
+def spread_over(values: np.ndarray, box: Box, fine: Box, fractions: np.ndarray) -> np.ndarray:
+    """Values (..., Y, X, Q) at the fine grid and its depths, of those on a far box at FAR_DEPTHS even ones."""
+    down = _lagrange(np.linspace(0, 1, FAR_DEPTHS), fractions)
+    x, y = (
+        make_interp_spline(first_nm(n, box.step_nm) + box.step_nm * np.arange(n), np.eye(n), k=7)(at)  # degree 7
+        for n, at in zip(box.counts, fine.places_nm)
+    )
+    return np.einsum("ya,xb,qc,...abc->...yxq", y, x, down, values, optimize=True)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ThroughPoints:
+    """Where the field of endless normals is reckoned: x, y (P, Q) in the plate, in thicknesses, and the way to a grid."""
+
+    x: np.ndarray
+    y: np.ndarray
+    spread: tuple[np.ndarray, np.ndarray]
+    down: np.ndarray
+
+    @classmethod
+    def over(cls, faces: FoilFaces, fine: Box, fractions: np.ndarray) -> ThroughPoints:
+        rotation, t = faces.foil_from_image, faces.thickness_nm
+        nodes, spread = zip(*(_chebyshev(at, t) for at in fine.places_nm))
+        x, y = (v.ravel() for v in np.meshgrid(*nodes))
+        middle = (faces.entrance + faces.exit)[:3] / 2
+        points = np.stack([x, y, middle[0] + middle[1] * x + middle[2] * y], axis=-1) @ rotation[:2].T
+        drift = np.linspace(t / 2, -t / 2, THROUGH_DEPTHS)[:, None] * rotation[:2, 2] / rotation[2, 2]
+        x, y = (np.ascontiguousarray(v) / t for v in np.moveaxis(points[:, None] + drift, -1, 0))
+        return cls(x=x, y=y, spread=spread, down=_lagrange(np.linspace(0, 1, THROUGH_DEPTHS), fractions))
+
+    def on_grid(self, values: np.ndarray) -> np.ndarray:
+        """Values (..., Y, X, Q) on the grid of those (..., P, THROUGH_DEPTHS) at these points."""
+        along_x, along_y = self.spread
+        values = values.reshape(*values.shape[:-2], along_y.shape[1], along_x.shape[1], THROUGH_DEPTHS)
+        return np.einsum("ya,xb,qc,...abc->...yxq", along_y, along_x, self.down, values, optimize=True)
+
+
+def normals_in_plate(cut: CutLines, faces: FoilFaces) -> tuple[np.ndarray, np.ndarray]:
+    """Places (G, 2) and Burgers vectors (G, 3) of the endless normals in the foil's frame, in thicknesses."""
+    rotation, t = faces.foil_from_image, faces.thickness_nm
+    return cut.through_place_nm @ rotation[:2].T / t, cut.through_burgers_nm @ rotation.T / t
+
+
+def _lagrange(nodes: np.ndarray, at: np.ndarray) -> np.ndarray:
+    """Matrix (P, N) that takes values at nodes (N,) to the polynomial through them at points (P,)."""
+    apart = nodes[:, None] - nodes + np.eye(len(nodes))
+    away = np.repeat((at[:, None] - nodes)[:, None, :], len(nodes), axis=1)
+    away[:, np.arange(len(nodes)), np.arange(len(nodes))] = 1.0
+    return away.prod(axis=-1) / apart.prod(axis=-1)
+
+
+def _chebyshev(places_nm: np.ndarray, smooth_nm: float) -> tuple[np.ndarray, np.ndarray]:
+    """Chebyshev nodes over a line of points, enough for a field as smooth as that, and the matrix to the points."""
+    middle, half = (places_nm[0] + places_nm[-1]) / 2, (places_nm[-1] - places_nm[0]) / 2
+    count = 8 + math.ceil(4.5 * half * 2 / smooth_nm)
+    nodes = np.cos(np.pi * (np.arange(count) + 0.5) / count)
+    return middle + half * nodes, _lagrange(nodes, (places_nm - middle) / half)
+
+
+def depth_spline(nodes: int) -> np.ndarray:
+    """Coefficients (Q + 2, Q) of cubic B-splines through values at whole numbers, third derivative even at the ends.
+
+    (The not-a-knot condition, de Boor, A Practical Guide to Splines, 1978, chapter IV.)
+    """
+    system = np.zeros((nodes + 2, nodes + 2))
+    for q in range(nodes):
+        system[q + 1, q : q + 3] = 1 / 6, 4 / 6, 1 / 6
+    system[0, :5] = system[-1, -5:] = 1, -4, 6, -4, 1
+    return np.linalg.inv(system)[:, 1:-1]
