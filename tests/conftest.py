@@ -48,6 +48,17 @@ def particles():
     return (Distractor(kind="particle", mask=mask), Distractor(kind="slip_trace", points_px=np.array([[0, 1], [5, 5.5]])))
 
 
+@pytest.fixture
+def one_torch_thread():
+    """torch on one thread: the tests' networks are too small for more."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 @pytest.fixture(scope="session")
 def micrographs():
     """Five images with 3, 0, 2, 1 and 4 lines; the third has distractors."""

@@ -14,13 +14,7 @@ from train.model import FAMILIES, NetworkSettings, infer
 from train.settings import LossSettings, TrainSettings
 from train.targets import Maps, target_maps
 
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_torch_thread")
 
 
 def network(family="segresnet", seed=0):

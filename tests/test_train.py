@@ -23,8 +23,9 @@ from train.augment import (
 from train.checkpoint import load_model, network_of, predict_maps, save_model
 from train.dataset import Examples, Labelled, RenderedImages, StoredImages, batches
 from train.geometry import CurveLabel, View, ViewSettings, draw_view, view_curves, view_image
-from train.loop import TrainingFailed, _moving_average, learning_rate, train
+from train.loop import TrainingFailed, train
 from train.model import NetworkSettings
+from train.optimiser import learning_rate, moving_average
 from train.settings import OptimiserSettings, StreamSettings, TrainSettings
 from train.targets import target_maps
 
@@ -38,12 +39,7 @@ SETTINGS = TrainSettings(
 )  # fmt: skip
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_torch_thread")
 
 
 def label(points, half_width_px=2.0, contrast=-0.3):
@@ -425,7 +421,7 @@ def test_validation_measures_curves(dataset_path, tmp_path):
 
 
 def test_moving_average_forgets_its_beginning():
-    update = _moving_average(0.9)
+    update = moving_average(0.9)
     average, values = [torch.zeros(1)], [1.0, 2.0, 3.0]
     expected = 0.0
     for n, value in enumerate(values, start=1):

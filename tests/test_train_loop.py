@@ -34,12 +34,7 @@ SETTINGS = TrainSettings(
 SCENES = {"shape": [64, 64], "material": "al", "pixel_nm": 3.0, "slice_nm": 4.0, "scene": {"kind": "random"}}
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_torch_thread")
 
 
 def lines(number, shape=(64, 64)):

@@ -93,6 +93,8 @@ def finetune(
     from train.dataset import crop_shape
     from train.loss import loss_parts
     from train.model import computes_in_bf16
+    from train.optimiser import decayed_groups, learning_rate
+    from train.settings import OptimiserSettings
 
     torch.manual_seed(settings.seed)
     network = copy.deepcopy(loaded.module).train()
@@ -103,16 +105,14 @@ def finetune(
     weak_settings = replace(loss_settings, **NO_INSTANCES)
     smallest = tuple(min(sides) for sides in zip(*([i.image.shape for i in images] + [p.image.shape for p in pool])))
     shape = crop_shape(smallest, settings.crop_px)
-    decayed = [p for p in network.parameters() if p.ndim > 1]
-    plain = [p for p in network.parameters() if p.ndim <= 1]
-    groups = [{"params": decayed, "weight_decay": settings.weight_decay}, {"params": plain, "weight_decay": 0.0}]
-    optimiser = torch.optim.AdamW(groups, lr=settings.learning_rate)
+    schedule = OptimiserSettings(learning_rate=settings.learning_rate, warmup_steps=settings.warmup_steps)
+    optimiser = torch.optim.AdamW(decayed_groups(network, settings.weight_decay), lr=settings.learning_rate)
     bf16, losses, step, started = computes_in_bf16(device), [], 0, time.monotonic()
     bar = tqdm(total=settings.max_steps, desc=progress, unit="step", disable=progress is None, file=sys.stderr)
     while (done := _fraction_done(settings, step, time.monotonic() - started)) < 1:
         strong, weak = _batch(images, pool, shape, loaded, settings, step)
         for group in optimiser.param_groups:
-            group["lr"] = settings.learning_rate * min(1.0, (step + 1) / (settings.warmup_steps + 1)) * (0.02 + 0.49 * (1 + math.cos(math.pi * done)))
+            group["lr"] = learning_rate(schedule, step, done)
         loss = torch.zeros((), device=device)
         for pairs, kind in ((strong, loss_settings), (weak, weak_settings)):
             if not pairs:

@@ -10,7 +10,6 @@ import math
 import platform
 import sys
 import time
-from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -44,9 +43,10 @@ from train.distributed import Group
 from train.loss import loss_parts
 from train.metrics import score_image, summarise, truth_of
 from train.model import chosen_device, computes_in_bf16, infer
+from train.optimiser import decayed_groups, learning_rate, moving_average
 from train.pictures import maps_picture
 from train.runlog import RunLog, require_mlflow
-from train.settings import OptimiserSettings, TrainSettings
+from train.settings import TrainSettings
 from train.trace import trace_lines
 
 SHOWN = 4  # validation images that TensorBoard shows
@@ -88,8 +88,8 @@ def train(
     network = network_of(settings).to(device)
     if begin_from is not None:
         network.load_state_dict(begin_from.module.state_dict())
-    average = AveragedModel(network, multi_avg_fn=_moving_average(settings.optimiser.ema_decay))
-    optimiser = torch.optim.AdamW(_decayed_groups(network, settings.optimiser), lr=settings.optimiser.learning_rate)
+    average = AveragedModel(network, multi_avg_fn=moving_average(settings.optimiser.ema_decay))
+    optimiser = torch.optim.AdamW(decayed_groups(network, settings.optimiser.weight_decay), lr=settings.optimiser.learning_rate)
     loaded = batches(Examples(source, settings), step, settings, share=share, pin_memory=gpu)
     # Bad input shows here, before anything is written.
     ready = next(loaded) if _fraction_done(settings, step, seconds_before) < 1 else None
@@ -217,13 +217,6 @@ def _merit(validation: dict[str, Any] | None) -> tuple[float, float]:
     return (validation.get("val_instance_f1") or 0.0, -validation["val_loss"])
 
 
-def learning_rate(settings: OptimiserSettings, step: int, fraction_done: float) -> float:
-    """The rate of a step: a linear warm-up times half a cosine from 1 to `final_fraction` over the run."""
-    warm = min(1.0, (step + 1) / (settings.warmup_steps + 1))
-    cosine = 0.5 * (1 + math.cos(math.pi * min(1.0, fraction_done)))
-    return settings.learning_rate * warm * (settings.final_fraction + (1 - settings.final_fraction) * cosine)
-
-
 def validate(
     network: torch.nn.Module, dataset: Dataset, settings: TrainSettings
 ) -> tuple[dict[str, Any], list[np.ndarray]]:
@@ -284,23 +277,6 @@ def _reached(out: Path, settings: TrainSettings, identity: dict[str, Any], resum
 
 def _progress(settings: TrainSettings, identity: dict[str, Any], step: int, seconds: float) -> dict[str, Any]:
     return {"step": step, "seconds": seconds, "run": settings.run_hash(), "data": identity["sha256"]}
-
-
-def _moving_average(decay: float) -> Callable[..., None]:
-    """An exponential average that forgets the beginning: decay (1 + n) / (10 + n) until that exceeds `decay`."""
-
-    @torch.no_grad()
-    def update(averaged: list[torch.Tensor], current: list[torch.Tensor], n: torch.Tensor | int) -> None:
-        torch._foreach_lerp_(averaged, current, 1 - min(decay, (1 + int(n)) / (10 + int(n))))
-
-    return update
-
-
-def _decayed_groups(network: torch.nn.Module, settings: OptimiserSettings) -> list[dict[str, Any]]:
-    """Weight decay acts on kernels, not on biases and norms."""
-    kernels = [p for p in network.parameters() if p.ndim > 1]
-    others = [p for p in network.parameters() if p.ndim <= 1]
-    return [{"params": kernels, "weight_decay": settings.weight_decay}, {"params": others, "weight_decay": 0.0}]
 
 
 def _card(settings: TrainSettings, identity: dict[str, Any], precision: str, network: torch.nn.Module) -> dict[str, Any]:
