@@ -16,7 +16,7 @@ from render import open_dataset
 from render.config import compose
 from train.__main__ import main
 from train.checkpoint import load_model, network_of
-from train.dataset import Labelled, MixedImages, RenderedImages, StoredImages
+from train.dataset import JoinedImages, Labelled, MixedImages, RenderedImages, StoredImages
 from train.distractors import distractor_labels
 from train.geometry import CurveLabel, ViewSettings
 from train.loop import train
@@ -125,6 +125,17 @@ def test_interrupted_stream_goes_on_along_the_same_loss_curve(tmp_path):
 
 
 # sources
+
+
+def test_each_image_of_joined_datasets_is_seen_once_an_epoch(dataset_path):
+    dataset = open_dataset(dataset_path)
+    first, second = StoredImages(dataset.split("train"), 0), StoredImages(dataset, 0)
+    both, total = JoinedImages([first, second], 0), len(first.dataset) + len(second.dataset)
+    assert sorted(both.of_example(n) for n in range(total)) == list(range(total))
+    for number, alone, place in ((0, first, 0), (len(first.dataset), second, 0), (total - 1, second, len(second.dataset) - 1)):
+        np.testing.assert_array_equal(both.labelled(number).image, alone.labelled(place).image)
+    assert both.identity()["images"] == total
+    assert both.identity()["sha256"] != first.identity()["sha256"]
 
 
 def test_a_share_of_fresh_scenes_is_mixed_in(dataset_path):

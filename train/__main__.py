@@ -12,7 +12,7 @@ from render.cli import run_command
 from render.sample_config import BULK_KEYS
 
 USAGE = """\
-python -m train data=A.zarr out=RUN [model=small|medium|large|basicunet] [max_seconds=360] [max_steps=…] [resume=auto] …
+python -m train data=A.zarr[,B.zarr] out=RUN [model=small|medium|large|basicunet] [max_seconds=360] [max_steps=…] [resume=auto] …
 
 Trains a network that draws dislocation lines as maps lifted in orientation, and leaves it in the folder RUN:
 model.safetensors with its card model.json, best.safetensors, state.safetensors to go on from, metrics.jsonl and
@@ -80,7 +80,7 @@ def _weights(init: str | None) -> Any:
 
 
 def _source(data: str, overrides: list[str], settings: Any) -> tuple[Any, Any]:
-    from train.dataset import MixedImages, RenderedImages, StoredImages
+    from train.dataset import JoinedImages, MixedImages, RenderedImages, StoredImages
 
     lanes, workers, share = settings.stream.lanes, settings.workers, settings.stream.share
     if data == "stream" or share:
@@ -91,8 +91,11 @@ def _source(data: str, overrides: list[str], settings: Any) -> tuple[Any, Any]:
     from render import open_dataset
 
     require(share or not overrides, "render", "be left out unless data=stream or stream.share > 0", overrides)
-    dataset = open_dataset(data)
-    training, validation = StoredImages(dataset.split("train"), settings.seed), dataset.split("val")
+    # A path may hold a comma itself.
+    datasets = [open_dataset(path) for path in ([data] if Path(data).exists() else data.split(","))]
+    sources = [StoredImages(dataset.split("train"), settings.seed) for dataset in datasets]
+    training = sources[0] if len(sources) == 1 else JoinedImages(sources, settings.seed)
+    dataset, validation = datasets[0], datasets[0].split("val")
     if not share:
         return training, validation
     scenes = _scenes(overrides) if overrides else {k: v for k, v in dataset.config.items() if k not in BULK_KEYS}

@@ -103,6 +103,30 @@ class StoredImages:
         }  # fmt: skip
 
 
+class JoinedImages:
+    """Several datasets as one: numbers run on from one to the next, and each image is as likely as any other."""
+
+    def __init__(self, sources: Sequence[StoredImages], seed: int) -> None:
+        self.sources, self.seed = tuple(sources), seed
+        self.starts = np.concatenate([[0], np.cumsum([len(source.dataset) for source in sources])])
+        self.shape = tuple(min(sides) for sides in zip(*(source.shape for source in sources)))
+
+    def of_example(self, n: int) -> int:
+        total = int(self.starts[-1])
+        epoch, place = divmod(n, total)
+        return int(_permutation(self.seed, epoch, total)[place])
+
+    def labelled(self, number: int) -> Labelled:
+        which = int(np.searchsorted(self.starts, number, side="right")) - 1
+        return self.sources[which].labelled(number - int(self.starts[which]))
+
+    def identity(self) -> dict[str, Any]:
+        """That of the first dataset, with the others beside it."""
+        first, *others = (source.identity() for source in self.sources)
+        together = hashlib.sha256(" ".join(each["sha256"] for each in (first, *others)).encode()).hexdigest()
+        return first | {"images": int(self.starts[-1]), "further": others, "sha256": together}
+
+
 class RenderedImages:
     """Scenes sampled from a render configuration and simulated when they are needed.
 
@@ -138,7 +162,7 @@ class MixedImages:
     Numbers from 0 on are images of the dataset, those below are the stream's, -1 its first.
     """
 
-    def __init__(self, stored: StoredImages, stream: RenderedImages, share: float, seed: int) -> None:
+    def __init__(self, stored: StoredImages | JoinedImages, stream: RenderedImages, share: float, seed: int) -> None:
         self.stored, self.stream, self.share, self.seed = stored, stream, share, seed
         self.shape = tuple(min(sides) for sides in zip(stored.shape, stream.shape))
 
