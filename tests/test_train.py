@@ -25,7 +25,7 @@ from train.dataset import Examples, Labelled, RenderedImages, StoredImages, batc
 from train.geometry import CurveLabel, View, ViewSettings, draw_view, view_curves, view_image
 from train.loop import TrainingFailed, train
 from train.model import NetworkSettings
-from train.optimiser import learning_rate, moving_average
+from train.optimiser import learning_rate, moving_average, optimiser_of, orthogonalised
 from train.settings import OptimiserSettings, StreamSettings, TrainSettings
 from train.targets import target_maps
 
@@ -418,6 +418,46 @@ def test_validation_measures_curves(dataset_path, tmp_path):
     assert card["validation"]["val_images"] == 2 and math.isfinite(card["validation"]["val_loss"])
     assert "val_instance_f1" in card["validation"]
     assert card["data"]["images"] == 12 and card["data"]["config"]["shape"] == [64, 80]
+
+
+@pytest.mark.parametrize("shape", [(16, 144), (48, 16), (32, 32)])
+def test_an_orthogonal_step_keeps_singular_vectors_and_evens_singular_values(shape):
+    u, _, vh = torch.linalg.svd(torch.randn(shape, generator=torch.Generator().manual_seed(0)), full_matrices=False)
+    turned = u.T @ orthogonalised(u @ torch.diag(torch.linspace(0.2, 4.0, min(shape))) @ vh) @ vh.T
+    assert torch.diagonal(turned).min() > 0.65 and torch.diagonal(turned).max() < 1.25
+    assert (turned - torch.diag(torch.diagonal(turned))).abs().max() < 1e-4
+
+
+@pytest.mark.parametrize("family", ["segresnet", "basicunet"])
+def test_every_weight_is_moved_by_one_of_the_two_rules(family):
+    blocks = (1, 1, 1, 1, 1) if family == "basicunet" else (1, 1)
+    network = network_of(dataclasses.replace(SETTINGS, network=NetworkSettings(family=family, width=8, blocks_down=blocks)))
+    optimiser = optimiser_of(network, OptimiserSettings(weight_decay=0.5))
+    moved = [id(p) for group in optimiser.param_groups for p in group["params"]]
+    assert sorted(moved) == sorted(id(p) for p in network.parameters())
+    orthogonal = {id(p) for group in optimiser.param_groups if group.get("orthogonal") for p in group["params"]}
+    names = {name for name, p in network.named_parameters() if id(p) in orthogonal}
+    assert names and all(name.startswith("body.") for name in names)
+    assert not any(name.startswith(("head.", "body.convInit", "body.conv_0.conv_0")) or name.endswith("bias") for name in names)
+
+
+def test_muon_moves_first_and_last_layers_as_adamw_does():
+    torch.manual_seed(0)
+    one, other = (network_of(SETTINGS) for _ in range(2))
+    other.load_state_dict(one.state_dict())
+    before = {name: p.detach().clone() for name, p in one.named_parameters()}
+    settings = OptimiserSettings(learning_rate=1e-2)
+    for network, kind in ((one, "muon"), (other, "adamw")):
+        optimiser = optimiser_of(network, dataclasses.replace(settings, kind=kind))
+        (network(torch.randn(1, 1, 64, 64, generator=torch.Generator().manual_seed(1))) ** 2).mean().backward()
+        optimiser.step()
+    after = dict(other.named_parameters())
+    for name, p in one.named_parameters():
+        if name.startswith("head.") or name.endswith("bias"):
+            torch.testing.assert_close(p, after[name])
+        elif name == "body.down_layers.1.1.conv1.conv.weight":
+            moved = [float((q.detach() - before[name]).pow(2).mean().sqrt()) for q in (p, after[name])]
+            assert 0.1 < moved[0] / moved[1] < 1 and not torch.allclose(p, after[name])
 
 
 def test_moving_average_forgets_its_beginning():

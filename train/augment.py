@@ -45,24 +45,24 @@ class AugmentSettings:
     """
 
     contrast_gain: tuple[float, float] = (0.35, 1.6)
-    p_contrast: float = 0.6
-    p_illumination: float = 0.6
+    p_contrast: float = 0.3
+    p_illumination: float = 0.25
     background_range: tuple[float, float] = (1.1, 4.0)
     p_particles: float = 0.0
     particles_per_mpx: float = 230.0
     p_traces: float = 0.0
     traces: int = 8
-    p_blur: float = 0.3
+    p_blur: float = 0.1
     blur_sigma_px: tuple[float, float] = (0.4, 1.3)
-    p_noise: float = 0.7
+    p_noise: float = 0.25
     noise_fraction: tuple[float, float] = (0.005, 0.07)
     noise_sigma_px: tuple[float, float] = (0.3, 1.0)
-    p_gamma: float = 0.4
+    p_gamma: float = 0.3
     gamma: tuple[float, float] = (0.6, 1.7)
     p_inverted: float = 0.1
-    p_banner: float = 0.08
-    p_eight_bit: float = 0.4
-    p_jpeg: float = 0.25
+    p_banner: float = 0.04
+    p_eight_bit: float = 0.2
+    p_jpeg: float = 0.1
     jpeg_quality: tuple[int, int] = (40, 95)
     detectable: float = 1.0
 

@@ -43,7 +43,7 @@ from train.distributed import Group
 from train.loss import loss_parts
 from train.metrics import score_image, summarise, truth_of
 from train.model import chosen_device, computes_in_bf16, infer
-from train.optimiser import decayed_groups, learning_rate, moving_average
+from train.optimiser import learning_rate, moving_average, optimiser_of
 from train.pictures import maps_picture
 from train.runlog import RunLog, require_mlflow
 from train.settings import TrainSettings
@@ -89,7 +89,7 @@ def train(
     if begin_from is not None:
         network.load_state_dict(begin_from.module.state_dict())
     average = AveragedModel(network, multi_avg_fn=moving_average(settings.optimiser.ema_decay))
-    optimiser = torch.optim.AdamW(decayed_groups(network, settings.optimiser.weight_decay), lr=settings.optimiser.learning_rate)
+    optimiser = optimiser_of(network, settings.optimiser)
     loaded = batches(Examples(source, settings), step, settings, share=share, pin_memory=gpu)
     # Bad input shows here, before anything is written.
     ready = next(loaded) if _fraction_done(settings, step, seconds_before) < 1 else None

@@ -11,6 +11,7 @@ from __future__ import annotations
 import io
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from train.checkpoint import LR_FIND_FILES, network_of, replace_file
 from train.dataset import Examples, Source, batches
 from train.loss import loss_parts
 from train.model import chosen_device, computes_in_bf16
+from train.optimiser import optimiser_of
 from train.settings import TrainSettings
 
 FIRST_RATE, LAST_RATE, STEPS = 1e-5, 1.0, 100
@@ -47,7 +49,7 @@ def find_learning_rate(source: Source, out: Path, settings: TrainSettings, progr
     monai.utils.set_determinism(seed=settings.seed, use_deterministic_algorithms=None)
     bf16 = settings.precision == "bf16" or (settings.precision == "auto" and computes_in_bf16(device))
     network = _InPrecision(network_of(settings), bf16).to(device)
-    optimiser = torch.optim.AdamW(network.parameters(), lr=FIRST_RATE, weight_decay=settings.optimiser.weight_decay)
+    optimiser = optimiser_of(network.network, replace(settings.optimiser, learning_rate=FIRST_RATE))
     with tqdm(total=steps, unit="step", disable=not progress, file=sys.stderr, desc="lr_find") as bar:
 
         def loss(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
@@ -60,7 +62,12 @@ def find_learning_rate(source: Source, out: Path, settings: TrainSettings, progr
     good = int(np.argmin(np.isfinite(losses))) if not np.isfinite(losses).all() else len(losses)
     rates, losses = rates[:good], losses[:good]
     smooth = gaussian_filter1d(losses, SMOOTHING * steps, mode="nearest") if good else losses
-    found = {"suggested": suggestion(rates, smooth), "rates": rates.tolist(), "losses": losses.tolist(), "smooth": smooth.tolist()}
+    found = {
+        "suggested": suggestion(rates, smooth),
+        "rates": rates.tolist(),
+        "losses": losses.tolist(),
+        "smooth": smooth.tolist(),
+    }
     out.mkdir(parents=True, exist_ok=True)
     picture, numbers = LR_FIND_FILES
     replace_file(out / picture, _picture(found))

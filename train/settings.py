@@ -26,11 +26,16 @@ NOT_PART_OF_A_RUN = (
 )  # fmt: skip
 
 
+OPTIMISERS = ("muon", "adamw")
+
+
 @dataclass(frozen=True, kw_only=True)
 class OptimiserSettings:
-    """AdamW (Loshchilov & Hutter 2019), warmed up linearly, then a cosine down to `final_fraction` of the rate."""
+    """`kind` muon (Jordan 2024) or adamw (Loshchilov & Hutter 2019), warmed up linearly, then a cosine down to
+    `final_fraction` of the rate."""
 
-    learning_rate: float = 4e-3
+    kind: str = "muon"
+    learning_rate: float = 8e-3
     warmup_steps: int = 50
     final_fraction: float = 0.02
     weight_decay: float = 0.01
@@ -38,6 +43,7 @@ class OptimiserSettings:
     ema_decay: float = 0.998
 
     def __post_init__(self) -> None:
+        require(self.kind in OPTIMISERS, "optimiser.kind", f"be one of {', '.join(OPTIMISERS)}", self.kind)
         for name in ("learning_rate", "clip_norm"):
             require(getattr(self, name) > 0, f"optimiser.{name}", "be > 0", getattr(self, name))
         for name in ("warmup_steps", "weight_decay"):
