@@ -240,7 +240,8 @@ def test_a_report_is_json_and_markdown_with_every_stratum():
     trace = Distractor(kind="slip_trace", points_px=np.array([[10.0, 20.0], [190.0, 20.0]]))
     summary = summarise([score([LONG], [LONG, CROSS], [trace], 1.0)] * 3, bootstrap=20) | {"seconds_per_image": 0.1}
     assert json.loads(json.dumps(summary)) == summary
-    text = report_markdown({"model": "m", "data": "d", "split": "test", "images": ["0", "1", "2"], "results": {"traced": summary}})
+    text = report_markdown({"model": "m", "data": "d", "split": "test", "tolerance_px": 2.5, "images": ["0", "1", "2"], "results": {"traced": summary}})
+    assert "match within 2.5 px" in text
     for words in ("instance F1 at 2 px", "45–90°", "COCO AP75", "lines over each other", "contrast of the line", "slip trace"):
         assert words in text, words
     assert "0.667" in text  # 2 x 1 / (2 + 1)

@@ -258,6 +258,25 @@ def test_a_labelme_folder_is_evaluated_with_baselines(run, tmp_path):
     json.dumps(evaluation)
 
 
+def test_a_labelled_frame_is_read_as_predict_reads_it_and_its_density_is_that_of_the_polygon(run, tmp_path, monkeypatch):
+    curve = [[10, 15], [118, 80]]
+    write_labelme(tmp_path / "a.png", dark_lines(curve), [curve])
+    labels = json.loads((tmp_path / "a.json").read_text())
+    labels["shapes"].append({"label": "roi", "shape_type": "polygon", "points": [[0, 0], [64, 0], [64, 96], [0, 96]]})
+    (tmp_path / "a.json").write_text(json.dumps(labels))
+    seen = []
+
+    def counted(scores, seconds):
+        seen.extend(scores["network, traced"])
+        return {}
+
+    monkeypatch.setattr("train.evaluate.summarised", counted)
+    monkeypatch.setattr("train.evaluate.find_prepared_lines", lambda *_: ([line([10, 15], [60, 46])], None))
+    evaluate_dataset(run, tmp_path)
+    (score,) = seen
+    assert score.area_px2 == 64 * 96 and score.matched == 1
+
+
 def test_a_partly_labelled_file_says_so(tmp_path):
     write_labelme(tmp_path / "a.png", dark_lines([[10, 15], [118, 80]]), [[[10, 15], [118, 80]]], complete=False)
     assert read_labelme(tmp_path / "a.png").truth.complete is False

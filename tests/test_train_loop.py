@@ -15,7 +15,7 @@ from physics.errors import InputError
 from render import open_dataset
 from render.config import compose
 from train.__main__ import main
-from train.checkpoint import load_model, network_of
+from train.checkpoint import load_model, network_of, save_model
 from train.dataset import JoinedImages, Labelled, MixedImages, RenderedImages, StoredImages
 from train.distractors import distractor_labels
 from train.geometry import CurveLabel, ViewSettings
@@ -156,6 +156,17 @@ def test_a_run_ends_after_its_images(tmp_path):
 
 
 # what is written
+
+
+def test_a_resumed_run_keeps_best_weights_that_are_younger_than_its_checkpoint(dataset_path, tmp_path):
+    dataset = open_dataset(dataset_path)
+    settings = dataclasses.replace(SETTINGS, max_steps=2, validation_images=1, validation_seconds=1e-9)
+    train(StoredImages(dataset, 0), tmp_path, settings, validation=dataset, progress=False)
+    best = load_model(tmp_path / "best.safetensors")
+    unbeaten = best.card | {"steps": 3, "best": best.card["best"] | {"step": 3, "val_instance_f1": 1.0}}
+    save_model(tmp_path, best.module.state_dict(), unbeaten, "best.safetensors")
+    card = train(StoredImages(dataset, 0), tmp_path, dataclasses.replace(settings, max_steps=4), validation=dataset, progress=False)
+    assert card["best"]["step"] == load_model(tmp_path / "best.safetensors").card["steps"] == 3
 
 
 def test_tensorboard_has_the_numbers_of_the_record_and_pictures(dataset_path, tmp_path):

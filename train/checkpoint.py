@@ -140,9 +140,9 @@ def read_progress(run: Path) -> dict[str, Any] | None:
         raise InputError(f"out must have a readable {STATE_FILE}, got: {error}; resume=false in another folder starts anew") from None
 
 
-def read_card(run: Path) -> dict[str, Any] | None:
-    """The card of the weights in a run folder, or None where there are none yet."""
-    file = run / MODEL_FILE
+def read_card(run: Path, name: str = MODEL_FILE) -> dict[str, Any] | None:
+    """The card of weights in a run folder, or None where there are none yet."""
+    file = run / name
     return json.loads(_read(file, "out")[1].get("card", "{}")) if file.is_file() else None
 
 

@@ -7,7 +7,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +20,8 @@ from train import baselines as rivals
 from train.curves import TracedLine
 from train.metrics import ImageScore, MetricSettings, score_image, summarise
 from train.predict import PATH_KEYS as PREDICT_PATH_KEYS
-from train.predict import SHIPPED_WEIGHTS, find_lines, trace_settings
-from train.samples import Sample, read_labelme, samples_of
+from train.predict import SHIPPED_WEIGHTS, find_lines, find_prepared_lines, trace_settings
+from train.samples import Sample, polygon_area, read_labelme, samples_of
 from train.samples import within_roi as _within_roi
 from train.tables import print_table, report_markdown, table_of
 from train.trace import TraceSettings
@@ -35,7 +35,8 @@ Compares the lines a network finds with the true ones: instance F1 at 2, 3 and 5
 splits and merges, completeness and correctness, length and density errors, COCO AP and PQ of overlapping masks, clDice,
 and what else was called a line; by overlap, contrast and density, with 95 % intervals. out=metrics.json also writes
 metrics.md beside it. FOLDER holds images with labelme JSON (linestrips) beside them; where its flags say
-"complete": false, only recall is judged, and a polygon "roi" limits what is judged.
+"complete": false, only recall is judged, and a polygon "roi" limits what is judged; frames are read as train.predict
+reads them: polarity, width and writing first.
 """
 PATH_KEYS = (*PREDICT_PATH_KEYS, "data")
 
@@ -72,7 +73,8 @@ def evaluate_samples(
             lines = decoder.decode(sample, maps)
             seconds[name].append(before + time.perf_counter() - start)
             lines = _within_roi(lines, sample.roi_px)
-            scores[name].append(score_image(lines, sample.truth, sample.image.shape, metric, full=True))
+            score = score_image(lines, sample.truth, sample.image.shape, metric, full=True)
+            scores[name].append(score if sample.roi_px is None else replace(score, area_px2=polygon_area(sample.roi_px)))
     return names, scores, seconds
 
 
@@ -99,7 +101,12 @@ def evaluate_dataset(
     from train.checkpoint import load_model, predict_maps
 
     loaded = load_model(model if model is not None else SHIPPED_WEIGHTS)
-    decoders = {"network, traced": Decoder(decode=lambda sample, _: find_lines(loaded, sample.image, settings))}
+
+    def traced(sample: Sample, _: Any) -> Sequence[TracedLine]:
+        # A micrograph as it was taken is read as `train.predict` reads it.
+        return find_prepared_lines(loaded, sample.image, settings)[0] if sample.as_taken else find_lines(loaded, sample.image, settings)
+
+    decoders = {"network, traced": Decoder(decode=traced)}
     if baselines:
         decoders["network centreline, skeleton, linked"] = Decoder(
             maps=lambda sample: predict_maps(loaded, sample.image), decode=lambda _, maps: rivals.centreline_linked(maps)
@@ -111,6 +118,7 @@ def evaluate_dataset(
     return {
         "data": str(Path(data).name),
         "split": split,
+        "tolerance_px": (metric or MetricSettings()).tolerance_px,
         "model": "default" if model is None else Path(model).name,
         "images": names,
         "results": summarised(scores, seconds),

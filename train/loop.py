@@ -103,6 +103,9 @@ def train(
     log = RunLog(out, settings, last_step=step) if group.leads else None
     # What was last validated stays on the card until the next validation.
     card = (stored or {}) | _card(settings, identity, precision, network) | {"processes": group.size}
+    best = read_card(out, BEST_FILE) if step else None
+    if best:  # it may be younger than the checkpoint
+        card["best"] = best["best"]
     checkpointed = validated = seconds_before
     started: float | None = None
     waited = 0.0

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.stats import chi2
+from scipy.special import gammaincinv
 
 from physics.errors import require
 
@@ -176,8 +176,9 @@ class _Draws:
         """Exact limits of a Poisson count (Garwood 1936), or the percentiles over draws of images."""
         if self.by_image:
             return [round(float(v), 1) for v in np.percentile(self.images[1:] @ self.counts, INTERVAL_PERCENT)]
-        low = 0.5 * chi2.ppf(0.025, 2 * count) if count else 0.0
-        return [round(float(low), 1), round(float(0.5 * chi2.ppf(0.975, 2 * count + 2)), 1)]
+        # Halves of the quantiles of chi-squared at 2 n and 2 n + 2 degrees; scipy.stats would take half a second to load.
+        low = gammaincinv(count, 0.025) if count else 0.0
+        return [round(float(low), 1), round(float(gammaincinv(count + 1, 0.975)), 1)]
 
 
 def _put(record: dict[str, Any], name: str, values: np.ndarray | None, digits: int) -> None:

@@ -31,7 +31,8 @@ HAND_DRAWN_HALF_WIDTH_PX = 2.0  # a stroke has no width; masks of it are for met
 class Sample:
     """An image (Y, X) and the lines in it; `roi_px` (V, 2) is the polygon outside which nothing is judged.
 
-    `lines` are the labels from which the truth comes: what an oracle decoder sees.
+    `lines` are the labels from which the truth comes: what an oracle decoder sees. `as_taken` is a micrograph of unknown
+    polarity and width of lines.
     """
 
     image: np.ndarray
@@ -39,6 +40,7 @@ class Sample:
     name: str
     roi_px: np.ndarray | None = None
     lines: tuple[Curve, ...] = ()
+    as_taken: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -136,7 +138,13 @@ def read_labelme(image_path: Path) -> Sample:
     else:
         widths = truth.half_width_px
     truth = Truth(curves_px=curves, silent_px=silent, complete=complete, half_width_px=widths)
-    return Sample(image=frame.image, truth=truth, name=frame.name, roi_px=roi, lines=tuple(lines))
+    return Sample(image=frame.image, truth=truth, name=frame.name, roi_px=roi, lines=tuple(lines), as_taken=True)
+
+
+def polygon_area(points: np.ndarray) -> float:
+    """The area of a polygon (V, 2), by the shoelace formula."""
+    x, y = np.asarray(points, dtype=float).T
+    return float(0.5 * abs(x @ np.roll(y, -1) - y @ np.roll(x, -1)))
 
 
 def within_roi(lines: Sequence[TracedLine], roi_px: np.ndarray | None) -> list[TracedLine]:

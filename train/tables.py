@@ -23,7 +23,7 @@ TABLE = (
     ("s/image", "seconds_per_image"),
 )
 METRICS = (
-    ("instance F1 at 3 px", "instance_f1"),
+    ("instance F1", "instance_f1"),
     ("instance F1 at 2 px", "instance_f1_2px"),
     ("instance F1 at 5 px", "instance_f1_5px"),
     ("instance precision", "instance_precision"),
@@ -85,6 +85,7 @@ def report_markdown(evaluation: dict[str, Any]) -> str:
     parts = [
         f"# {evaluation['model']} on {evaluation['data']}, {evaluation['split']}\n",
         f"{len(evaluation['images'])} images, {first.get('true_curves', 0)} true curves, {first.get('crossings', 0)} crossings. "
+        f"Lines match within {evaluation.get('tolerance_px', 3):g} px unless the row says otherwise. "
         "[low, high]: 95 % intervals from resampling the images. Wall seconds an image: "
         + ", ".join(f"{name} {cell(metrics.get('seconds_per_image'))}" for name, metrics in results.items())
         + ".\n",
