@@ -20,11 +20,12 @@ pytestmark = pytest.mark.usefixtures("one_torch_thread")
 def network(family="segresnet", seed=0):
     torch.manual_seed(seed)
     levels = (1, 1, 1, 1, 1) if family == "basicunet" else (1, 1, 1)
-    settings = TrainSettings(network=NetworkSettings(family=family, width=8, blocks_down=levels, head=16))
+    wide = family == "wide"
+    settings = TrainSettings(network=NetworkSettings(family="segresnet" if wide else family, width=8, blocks_down=levels, head=16, wide=wide))
     return network_of(settings).eval()
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", [*FAMILIES, "wide"])
 @pytest.mark.parametrize("shape", [(16, 16), (37, 61), (96, 64)])
 def test_maps_have_half_the_size_of_any_image(family, shape):
     maps = infer(network(family), np.random.default_rng(0).integers(0, 4000, shape).astype(np.uint16))
@@ -34,11 +35,19 @@ def test_maps_have_half_the_size_of_any_image(family, shape):
     assert 0 <= maps.lift.min() and maps.lift.max() <= 1
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", [*FAMILIES, "wide"])
 def test_network_has_no_batch_statistics(family):
     kinds = {type(module).__name__ for module in network(family).modules()}
     assert not any("BatchNorm" in kind for kind in kinds)
     assert any("GroupNorm" in kind for kind in kinds)
+
+
+def test_the_last_layer_of_a_wide_network_sees_the_coarser_level():
+    net, image = network("wide"), np.random.default_rng(1).normal(size=(48, 48))
+    before = infer(net, image).lift
+    with torch.no_grad():
+        net.body.wide[2].weight.zero_()
+    assert np.abs(infer(net, image).lift - before).max() > 1e-3
 
 
 def test_maps_do_not_depend_on_gain_and_offset():
