@@ -37,6 +37,7 @@ from train.augment import (
 from train.distractors import UNKNOWN, DistractorLabels, distractor_labels, distractor_maps
 from train.geometry import CurveLabel, View, as_it_is, centred_view, draw_view, view_curves, view_image
 from train.loss import packed_target
+from train.seen_distractors import seen_distractors
 from train.settings import StreamSettings, TrainSettings
 from train.targets import Maps, target_maps
 
@@ -366,7 +367,7 @@ def _labelled(image: np.ndarray, lines: Sequence[Any], distractors: Sequence[Any
     )
     return Labelled(
         image=image, curves=curves, noise_fraction=noise_fraction_of(image), black=black,
-        distractors=distractor_labels(distractors, image.shape),
+        distractors=distractor_labels(seen_distractors(image, distractors, black), image.shape),
     )  # fmt: skip
 
 
