@@ -110,7 +110,10 @@ class OneImage:
         return 1
 
     def image(self, i):
-        return np.random.default_rng(0).integers(100, 200, SHAPE).astype(np.uint16)
+        image = np.random.default_rng(0).integers(180, 200, SHAPE)
+        for number, distractor in enumerate(self.distractors(i)):
+            image[distractor.area(SHAPE)] -= 60 - 15 * number
+        return image.astype(np.uint16)
 
     def lines(self, i):
         return ()

@@ -63,8 +63,8 @@ def _spot_is_seen(light: np.ndarray, mask: np.ndarray) -> bool:
 def _differs(inside: np.ndarray, outside: np.ndarray) -> bool:
     background = max(float(np.median(outside)), 1e-6)
     noise = 1.4826 * float(np.median(np.abs(outside - background)))
-    # Noise is correlated over about two pixels: four of them are one measurement.
-    least = max(FAINTEST * background, DEVIATIONS * noise / np.sqrt(max(1.0, inside.size / 4)))
+    # Noise is correlated over two to three pixels: six of them are one measurement.
+    least = max(FAINTEST * background, DEVIATIONS * noise / np.sqrt(max(1.0, inside.size / 6)))
     return abs(float(np.median(inside)) - background) > least
 
 
