@@ -33,10 +33,10 @@ def decayed_groups(network: torch.nn.Module, weight_decay: float) -> list[dict[s
 
 
 def optimiser_of(network: torch.nn.Module, settings: OptimiserSettings) -> torch.optim.Optimizer:
-    """What moves a `train.model.LiftedNetwork`: of kind "muon" AdamW moves only its first and last layers and its norms."""
+    """What moves a network of convolutions: of kind "muon" AdamW moves only its first and last kernels, biases and norms."""
     if settings.kind == "adamw":
         return torch.optim.AdamW(decayed_groups(network, settings.weight_decay), lr=settings.learning_rate)
-    inner = [p for p in network.body.parameters() if p.ndim > 1][1:]
+    inner = [p for p in network.parameters() if p.ndim > 1][1:-1]
     known = {id(p) for p in inner}
     outer = decayed_groups(network, settings.weight_decay)
     for group in outer:
