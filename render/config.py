@@ -38,7 +38,8 @@ def compose(
 
     The value of a key in `path_keys` (dotted: "scene.file") is taken as it stands, before Hydra's grammar sees
     it, so that any legal path works; a leading `~` is the home folder. A mapping given as a value replaces the
-    one in the config instead of being merged into it.
+    one in the config instead of being merged into it. Of two arguments about one key, or about a mapping and a key
+    in it, the later one decides; choices of groups come before all else.
 
     Raises InputError, in one line, for an argument that cannot be read, an unknown key or choice, and a key
     that must be given and was not.
@@ -52,14 +53,16 @@ def compose(
         require(not group.is_dir() or named, override.key_or_group,
                 f"be one of {', '.join(_choices(directory, override.key_or_group))}",
                 "null" if choice is None else choice)  # fmt: skip
-    replaced = [p for p in parsed if isinstance(p.value(), dict) and not (directory / p.key_or_group).is_dir()]
-    kept = [p for p in parsed if p not in replaced]
+    kept, afterwards = _in_two_turns(parsed, directory)
     try:
         with initialize_config_dir(str(directory), version_base="1.3"):
             config = hydra_compose(config_name, [p.input_line for p in kept])
-        for override in replaced:
+        for override, mapping in afterwards:
+            key = override.key_or_group
+            there = override.is_add() or mapping is None or OmegaConf.select(config, key, default=MISSING) != MISSING
+            require(there, key, f"be a key of the {mapping} given before it", "another one", f"write it into {mapping}={{…}}")
             # Updating by a dotted key keeps the struct flag: a key that is not in the config raises.
-            OmegaConf.update(config, override.key_or_group, override.value(), merge=False, force_add=override.is_add())
+            OmegaConf.update(config, key, override.value(), merge=False, force_add=override.is_add())
         values = OmegaConf.to_container(config, resolve=True)
     except (HydraException, OmegaConfBaseException) as error:
         raise InputError(_one_line(error, config_name, directory)) from None
@@ -108,6 +111,29 @@ def _parse(text: str) -> Override:
     require(not override.is_sweep_override(), override.key_or_group, "be one value", override.get_value_string(),
             "write a list as [a,b]")  # fmt: skip
     return override
+
+
+def _in_two_turns(parsed: Sequence[Override], directory: Path) -> tuple[list[Override], list[tuple[Override, str | None]]]:
+    """What Hydra sets, and what replaces whole values after it: mappings, and what later arguments say about the same.
+
+    Beside each of these stands the key of the mapping that it sets a part of, None where it sets no part of one.
+    """
+    kept: list[Override] = []
+    afterwards: list[tuple[Override, str | None]] = []
+    for override in parsed:
+        key = override.key_or_group
+        if (directory / key).is_dir():
+            kept.append(override)
+            continue
+        given = [before.key_or_group for before, _ in afterwards]
+        within = next((m for m in reversed(given) if key.startswith(f"{m}.")), None)
+        again = within is not None or any(m == key or m.startswith(f"{key}.") for m in given)
+        require(not (again and override.is_delete()), key, "be either given or taken out", override.input_line)
+        if again or (isinstance(override.value(), dict) and not override.is_delete()):
+            afterwards.append((override, within))
+        else:
+            kept.append(override)
+    return kept, afterwards
 
 
 def _put(values: dict[str, Any], key: str, value: str, config_name: str) -> None:

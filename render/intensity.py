@@ -62,6 +62,8 @@ def _thermal_background(
 
     Their number is that of the mean absorption by thermal diffuse scattering, 1 - exp(-2 pi t/xi_0'), whatever
     absorption the beams were given. They come from all beams, by the mean of what each holds at entrance and exit.
+    `path_nm` (Y, X) is the first grain's: where a second one lies over or under it, or alone, the electrons that it would
+    scatter into the aperture are left out, as are its inelastic events; those of the first grain pass it by `passed_share`.
     """
     crystal, voltage_kV = scene.crystal, scene.beam.voltage_kV
     xi_0_prime_nm, _ = absorption_lengths_nm(crystal, scene.beam.g_hkl, voltage_kV)

@@ -23,6 +23,8 @@ LEAST_BACKGROUND = 1e-3
 # A profile is interpolated to this many points an interval between columns.
 FINE = 8
 MIDDLE_REACH = 0.7
+# The contrast of a column that no electron leaves.
+BLACK = np.float32(-1)
 
 
 def relative_profiles(
@@ -48,8 +50,9 @@ def relative_profiles(
     if partial.any():
         perfect = without.copy()
         perfect[partial] = _perfect(*_columns(curves, across_nm(reach_nm), partial), scene, specimen)
-    # Over a bent foil the background may vanish in single columns: the mean over the columns, densest at the core.
-    least = np.maximum(perfect.mean(axis=1, keepdims=True), np.float32(LEAST_BACKGROUND))
+    # Over a bent foil the background may vanish in single columns: the mean over the columns, densest at the core, where
+    # that is more. No column loses more than the intensity that it has: a contrast is never below -1.
+    least = np.maximum(np.maximum(perfect, perfect.mean(axis=1, keepdims=True)), np.float32(LEAST_BACKGROUND))
     relative = (with_line - perfect) / least
     return relative, (with_line - without) / least if partial.any() else relative
 
@@ -135,7 +138,8 @@ def profile_contrast(
     the mean position weighted by what of |profile| exp(-(u / (MIDDLE_REACH reach))^2) exceeds half its extreme: of a
     single peak its centre, of two comparable ones, dark or bright, the place between, and of a broad background that a
     person would not take for a line, little. It is taken from `without_faults` where that is given.
-    Between columns a profile is the cubic through four of them (Catmull & Rom 1974) in the number of the column.
+    Between columns a profile is the cubic through four of them (Catmull & Rom 1974) in the number of the column, held at
+    -1, where there is no electron left.
     """
     own = np.ascontiguousarray(relative, dtype=np.float32)
     for_middle = own if without_faults is None else np.ascontiguousarray(without_faults, dtype=np.float32)
@@ -169,6 +173,8 @@ def _measure(u, taper, relative, without_faults, extreme, half_width, middle):
     for p in range(len(relative)):
         profile = _fine(relative[p])
         peak = 0
+        for i in range(last + 1):
+            profile[i] = max(profile[i], BLACK)  # between columns a cubic may run below
         for i in range(last + 1):
             if abs(profile[i]) > abs(profile[peak]):
                 peak = i

@@ -19,6 +19,8 @@ from train.benchmark.splits import SPLITS, load_split, scene_hash
 from train.benchmark.train_baselines import train_rival
 from train.curves import resample
 from train.metrics import Truth, score_image, summarise
+from train.optimiser import optimiser_of
+from train.settings import OptimiserSettings
 
 SMALL = ["out=x", "shape=[64,64]", "scene=crossings", "material=al", "foil=flat", "surroundings=none", "detector=clean",
          "surfaces=false", "beam=bf", "scene.min_crossings=0", "scene.min_lines=2"]  # fmt: skip
@@ -175,6 +177,17 @@ def made_up_train(made_up):
     from render import open_dataset
 
     return open_dataset(made_up)
+
+
+@pytest.mark.parametrize("kind", ["centreline", "index_map"])
+def test_a_rival_is_moved_by_the_rule_of_the_model(kind):
+    settings = RivalSettings(kind=kind, width=8)
+    network = network_of(settings)
+    optimiser = optimiser_of(network, settings.optimiser)
+    groups = {id(p): bool(group.get("orthogonal")) for group in optimiser.param_groups for p in group["params"]}
+    kernels = [p for p in network.parameters() if p.ndim > 1]
+    assert settings.optimiser == OptimiserSettings() and len(groups) == len(list(network.parameters()))
+    assert [groups[id(p)] for p in kernels] == [False, *[True] * (len(kernels) - 2), False]  # the first and the last by AdamW
 
 
 def test_a_rival_network_keeps_its_resolution():

@@ -57,7 +57,26 @@ def test_a_distribution_replaces_another_one(directory):
     assert values["thickness_nm"] == {"log_uniform": [1, 2]}
 
 
+@pytest.mark.parametrize("arguments, key, expected", [
+    (["beam.g_hkl={choice:[1,2]}", "beam.g_hkl=[2,0,0]"], "beam.g_hkl", [2, 0, 0]),
+    (["beam.g_hkl=[2,0,0]", "beam.g_hkl={choice:[1,2]}"], "beam.g_hkl", {"choice": [1, 2]}),
+    (["thickness_nm={uniform:[1,2]}", "thickness_nm.uniform=[3,4]"], "thickness_nm", {"uniform": [3, 4]}),
+    (["thickness_nm.uniform=[3,4]", "thickness_nm={uniform:[1,2]}"], "thickness_nm", {"uniform": [1, 2]}),
+    (["thickness_nm={uniform:[1,2]}", "n=2", "thickness_nm=7"], "thickness_nm", 7),
+    (["thickness_nm={normal:{mean:1,sd:2}}", "thickness_nm.normal.sd=5"], "thickness_nm", {"normal": {"mean": 1, "sd": 5}}),
+    (["thickness_nm.uniform={a:1}", "thickness_nm=null"], "thickness_nm", None),
+    (["beam.g_hkl=[2,0,0]", "beam=df"], "beam.g_hkl", [2, 0, 0]),
+])  # fmt: skip
+def test_of_two_arguments_about_one_value_the_later_decides(directory, arguments, key, expected):
+    values = compose("render", ["out=x", *arguments], PATH_KEYS, directory)
+    for part in key.split("."):
+        values = values[part]
+    assert values == expected
+
+
 @pytest.mark.parametrize("arguments, message", [
+    (["thickness_nm={log_uniform:[1,2]}", "thickness_nm.uniform=[3,4]"], "thickness_nm.uniform must be a key of the thickness_nm given before it"),
+    (["thickness_nm={log_uniform:[1,2]}", "~thickness_nm=null"], "thickness_nm must be either given or taken out, got ~thickness_nm=null"),
     (["no_such_key=1"], "no_such_key must be a key of this render configuration"),
     (["beam.g_hk=[1,0,0]"], "beam.g_hk must be a key of this render configuration, got an unknown key; did you mean beam.g_hkl"),
     (["beam.g.h=1"], "beam.g.h must be a key"),

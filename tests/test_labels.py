@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from physics.beam import BeamCondition, excitation_error_of_ng, image_from_crystal
+from physics.boundary import GrainBoundary
 from physics.contrast.columns import column_values
 from physics.contrast.two_beam import perfect_crystal
 from physics.crystal import Crystal
@@ -96,6 +97,19 @@ def test_half_width_is_half_the_full_width_at_half_maximum():
     contrast, half, middle = profile_contrast(across, -0.3 * np.exp(-((across[None] - 3) ** 2) / (2 * sigma**2)))
     assert contrast[0] == pytest.approx(-0.3, rel=1e-3) and middle[0] == pytest.approx(3, rel=0.12)  # the taper draws it in by 1/(1 + 2 (5/21)^2)
     assert half[0] == pytest.approx(sigma * np.sqrt(2 * np.log(2)), rel=0.03)  # FWHM of a Gaussian
+
+
+def test_contrast_is_never_blacker_than_black():
+    """No column loses more electrons than it has: neither where a cubic dips between two nearly black columns, nor where
+    the foil tapers out and the columns of the line are brighter than those around it."""
+    contrast, half, _ = profile_contrast(np.linspace(-30, 30, 16), np.array([[0.0] * 7 + [-1, -1] + [0] * 7]))
+    assert contrast[0] == -1 and half[0] == pytest.approx(4, abs=0.5)  # the two columns, 4 nm apart, and half a step on each side
+    boundary = GrainBoundary(point_nm=(0, 0, 0), normal=(0.8, 0, 0.6), s_inv_nm=0.05, xi_g_nm=60)
+    beam = BeamCondition(g_hkl=(2, 0, 0), zone_axis_uvw=(0, 0, 1), image="df")
+    lines = [straight((0.5, 0.5, 0), (0, 1, 0), beam=beam, through=(x, 0, -20)) for x in (-20, -10, 0)]
+    specimen = scene(*lines, beam=beam, foil=Foil(thickness_nm=100, boundary=boundary))
+    found = probe(specimen, Specimen.of(specimen)).contrast
+    assert found.min() >= -1 and (found < -0.3).any()  # the lines are seen
 
 
 def test_depth_runs_from_the_entrance_face_along_the_beam():

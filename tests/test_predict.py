@@ -277,6 +277,25 @@ def test_a_labelled_frame_is_read_as_predict_reads_it_and_its_density_is_that_of
     assert score.area_px2 == 64 * 96 and score.matched == 1
 
 
+def test_baselines_are_shown_a_labelled_frame_as_the_network_is(run, tmp_path, monkeypatch):
+    """Bright lines are turned dark for all, so that a frame and its negative score alike."""
+    curve = [[10, 15], [118, 80]]
+    write_labelme(tmp_path / "a.png", 2 - dark_lines(curve), [curve])
+    seen = []
+
+    def centreline(maps):
+        return [line(*curve)]
+
+    monkeypatch.setattr("train.evaluate.rivals.centreline_linked", centreline)
+    monkeypatch.setattr("train.checkpoint.predict_maps", lambda model, image: seen.append(image))
+    monkeypatch.setattr("train.evaluate.find_prepared_lines", lambda *_: ([], None))
+    results = evaluate_dataset(run, tmp_path, baselines=True)["results"]
+    (image,) = seen
+    assert np.median(image) > image[47, 64]  # the line is dark in what it was shown
+    assert results["network centreline, skeleton, linked"]["instance_f1"] == 1
+    assert results["ridge filter, skeleton, linked"]["completeness"] > 0.9
+
+
 def test_a_partly_labelled_file_says_so(tmp_path):
     write_labelme(tmp_path / "a.png", dark_lines([[10, 15], [118, 80]]), [[[10, 15], [118, 80]]], complete=False)
     assert read_labelme(tmp_path / "a.png").truth.complete is False

@@ -542,6 +542,14 @@ def test_command_trains_from_any_path(dataset_path, tmp_path, capsys):
     assert predict_maps(loaded, open_dataset(dataset_path).image(0)).shape == (32, 40)
 
 
+@pytest.mark.parametrize("given, kind", [({}, "adamw"), ({"kind": "muon"}, "muon")])
+def test_weights_whose_card_names_no_optimiser_were_moved_by_adamw(given, kind, tmp_path):
+    values = SETTINGS.to_dict()
+    values["optimiser"] = {k: v for k, v in values["optimiser"].items() if k != "kind"} | given
+    save_model(tmp_path, network_of(SETTINGS).state_dict(), {"version": 1, "settings": values})
+    assert load_model(tmp_path).settings.optimiser.kind == kind
+
+
 def test_settings_survive_the_card():
     assert TrainSettings.from_dict(SETTINGS.to_dict()) == SETTINGS
     longer = dataclasses.replace(SETTINGS, max_steps=99)

@@ -91,8 +91,9 @@ def _source(data: str, overrides: list[str], settings: Any) -> tuple[Any, Any]:
     from render import open_dataset
 
     require(share or not overrides, "render", "be left out unless data=stream or stream.share > 0", overrides)
-    # A path may hold a comma itself.
-    datasets = [open_dataset(path) for path in ([data] if Path(data).exists() else data.split(","))]
+    # A path may hold a comma itself; of several, a home folder is known here first.
+    paths = [Path(data)] if Path(data).exists() else [Path(path).expanduser() for path in data.split(",")]
+    datasets = [open_dataset(path) for path in paths]
     sources = [StoredImages(dataset.split("train"), settings.seed) for dataset in datasets]
     training = sources[0] if len(sources) == 1 else JoinedImages(sources, settings.seed)
     dataset, validation = datasets[0], datasets[0].split("val")

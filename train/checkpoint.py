@@ -65,7 +65,9 @@ def load_model(path: str | os.PathLike[str], device: str = "auto") -> LoadedMode
     try:
         card = json.loads(header["card"])
         version, values = card["version"], card["settings"]
-    except (KeyError, ValueError, TypeError):
+        # Cards of before there was a choice do not name the optimiser: it was AdamW.
+        values = values | {"optimiser": {"kind": "adamw"} | values.get("optimiser", {})}
+    except (KeyError, ValueError, TypeError, AttributeError):
         raise InputError(f"model must carry the card of a training run, got none in {file}") from None
     require(version in (FIRST_LAYOUT, CARD_VERSION), "model", f"have card version {CARD_VERSION} or {FIRST_LAYOUT}", version)
     settings = TrainSettings.from_dict(values)

@@ -21,6 +21,7 @@ from train.curves import TracedLine
 from train.metrics import ImageScore, MetricSettings, score_image, summarise
 from train.predict import PATH_KEYS as PREDICT_PATH_KEYS
 from train.predict import SHIPPED_WEIGHTS, find_lines, find_prepared_lines, trace_settings
+from train.prepared import PrepareSettings, lines_in_micrograph, prepare
 from train.samples import Sample, polygon_area, read_labelme, samples_of
 from train.samples import within_roi as _within_roi
 from train.tables import print_table, report_markdown, table_of
@@ -36,7 +37,7 @@ splits and merges, completeness and correctness, length and density errors, COCO
 and what else was called a line; by overlap, contrast and density, with 95 % intervals. out=metrics.json also writes
 metrics.md beside it. FOLDER holds images with labelme JSON (linestrips) beside them; where its flags say
 "complete": false, only recall is judged, and a polygon "roi" limits what is judged; frames are read as train.predict
-reads them: polarity, width and writing first.
+reads them: polarity, width and writing first, for the baselines too.
 """
 PATH_KEYS = (*PREDICT_PATH_KEYS, "data")
 
@@ -78,6 +79,14 @@ def evaluate_samples(
     return names, scores, seconds
 
 
+def _as_read(sample: Sample, lines_of: Callable[[np.ndarray], Sequence[TracedLine]]) -> Sequence[TracedLine]:
+    """What a baseline finds in the same dark lines of a few px that the network is shown of a micrograph."""
+    if not sample.as_taken:
+        return lines_of(sample.image)
+    prepared = prepare(sample.image, PrepareSettings())
+    return lines_in_micrograph([lines_of(read) for read in prepared.images], prepared)
+
+
 def summarised(scores: Mapping[str, Sequence[ImageScore]], seconds: Mapping[str, Sequence[float]]) -> dict[str, dict[str, Any]]:
     """Metrics of every decoder with its median wall seconds an image."""
     return {name: summarise(s) | {"seconds_per_image": round(float(np.median(seconds[name])), 4)} for name, s in scores.items()}
@@ -108,11 +117,12 @@ def evaluate_dataset(
 
     decoders = {"network, traced": Decoder(decode=traced)}
     if baselines:
-        decoders["network centreline, skeleton, linked"] = Decoder(
-            maps=lambda sample: predict_maps(loaded, sample.image), decode=lambda _, maps: rivals.centreline_linked(maps)
-        )
-        decoders["ridge filter, skeleton, linked"] = Decoder(decode=lambda sample, _: rivals.ridge_linked(sample.image))
-        decoders["ridge filter, skeleton, branches"] = Decoder(decode=lambda sample, _: rivals.ridge_branches(sample.image))
+        for name, lines_of in (
+            ("network centreline, skeleton, linked", lambda image: rivals.centreline_linked(predict_maps(loaded, image))),
+            ("ridge filter, skeleton, linked", rivals.ridge_linked),
+            ("ridge filter, skeleton, branches", rivals.ridge_branches),
+        ):
+            decoders[name] = Decoder(decode=lambda sample, _, lines_of=lines_of: _as_read(sample, lines_of))
     samples = samples_of(data, split, limit)
     names, scores, seconds = evaluate_samples(samples, decoders, metric, "evaluate" if progress else None)
     return {

@@ -35,8 +35,9 @@ USAGE = """\
 python -m train.linker data=A.zarr [model=RUN] out=linker.safetensors [images=120] [calibrated=140] [judged=30]
 
 Learns which pieces of a trace belong together, on perfect maps and on those of a network, and calibrates confidences
-and deviations. Needs the splits train, val and test of a rendered dataset. Without model= the weights that come with
-the package are used.
+and deviations. Needs the splits train, val and test of a rendered dataset. Of a dataset that the network was trained on
+only the val split calibrates: calibrated= must not exceed it. Without model= the weights that come with the package are
+used.
 """
 
 

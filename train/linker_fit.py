@@ -1,15 +1,18 @@
 """Fitting the linker and the calibration to a dataset, on the maps of a network and on perfect ones.
 
 Joints are learnt from the first images of the train split, eagerness from the val split, confidences and deviations
-from it and the rest of the train split; all are judged on the test split: confidences and deviations on the network's maps, which is what they are for.
+from it and the rest of the train split; all are judged on the test split: confidences and deviations on the network's
+maps, which is what they are for. Maps of images that a network was trained on are better than others: confidences learnt
+there would promise too much, so that of a dataset that the network's card names only the val split is taken for them.
 
 Axes: N joints, F features, L lines, V vertices.
 """
 
 from __future__ import annotations
 
+import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -39,17 +42,27 @@ SCORES = ("images", "instance_f1", "instance_f1_interval", "crossings_resolved",
 def fit_linker(
     model: LoadedModel, dataset: Dataset, images: int, calibrated: int, judged: int, seed: int, epochs: int
 ) -> Linker:
-    """The linker with its calibration and card. Raises InputError for a dataset with too few images in a split."""
+    """The linker with its calibration and card.
+
+    Raises InputError for a dataset with too few images in a split, and where `calibrated` images cannot be had without
+    those that the network was trained on.
+    """
     splits = {name: dataset.split(name) for name in ("train", "val", "test")}
     for name, split in splits.items():
         require(len(split) >= 2, "data", f"hold at least 2 images in split {name}", len(split), "render more images")
+    learnt = min(images, len(splits["train"]))
+    unseen = len(splits["val"])
+    known_to_network = trained_on(model.card, dataset)
+    require(not known_to_network or calibrated <= unseen, "calibrated",
+            f"be at most {unseen}, the val split, for a network trained on the train split of {dataset.path.name}", calibrated,
+            "give fewer, or images that it has not seen")  # fmt: skip
     features, labels = _examples(model, splits["train"], images)
     known = labels != OPEN
     require(bool((labels[known] == 1).any() and (labels[known] == 0).any()), "data", "hold lines that are cut somewhere", "none")
     linker = Linker(weights=fit_perceptron(features[known], labels[known], seed, epochs))
     linker, bias = _eager(model, splits["val"], judged // 2, linker)
     rest = [splits["val"].index(i) for i in range(len(splits["val"]))]
-    rest += [splits["train"].index(i) for i in range(images, len(splits["train"]))]
+    rest += [splits["train"].index(i) for i in range(learnt, len(splits["train"]))]
     rows, correct, spread, error = _lines(model, dataset[rest], calibrated, linker)
     weights = {**linker.weights, **fit_confidence(rows, correct), "deviation": fit_deviation(spread, error)}
     linker = Linker(weights=weights)
@@ -59,7 +72,15 @@ def fit_linker(
         "parameters": linker.parameters,
         "data": dataset.path.name,
         "config_sha256": dataset.attributes["config_sha256"],
-        "images": min(images, len(splits["train"])),
+        "images": learnt,
+        # Of each split the images [from, to), and whether the network was trained on this train split.
+        "learnt_from": {
+            "joints": {"train": [0, learnt]},
+            "eagerness": {"val": [0, min(judged // 2, unseen)]},
+            "confidences": {"val": [0, min(calibrated, unseen)]}
+            | ({"train": [learnt, learnt + min(calibrated, len(rest)) - unseen]} if min(calibrated, len(rest)) > unseen else {}),
+        },
+        "network_trained_on_train_split": known_to_network,
         "joints": int(known.sum()),
         "calibrated_lines": len(rows),
         "seed": seed,
@@ -69,6 +90,14 @@ def fit_linker(
         "judged": _judge(model, splits["test"], judged, linker),
     }
     return Linker(weights=weights, card=card)
+
+
+def trained_on(card: Mapping[str, Any], dataset: Dataset) -> bool:
+    """Whether the card of a network names this dataset, by its name or by its whole configuration, seed included."""
+    data = card.get("data") or {}
+    named = [each for each in (data, *data.get("further", ())) if "name" in each]
+    config = json.loads(json.dumps(dataset.config, default=str))
+    return any(each["name"] == dataset.path.name or (each.get("config") or None) == config for each in named)
 
 
 def fit_perceptron(features: np.ndarray, labels: np.ndarray, seed: int, epochs: int) -> dict[str, np.ndarray]:

@@ -14,7 +14,7 @@ import json
 import math
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,7 @@ from train import baselines as rivals
 from train.augment import standardised
 from train.benchmark.index_map import lines_of_index_map
 from train.curves import TracedLine
+from train.settings import OptimiserSettings
 from train.targets import Maps
 
 CENTRELINE, INDEX_MAP = "centreline", "index_map"
@@ -41,20 +42,17 @@ EMBEDDING = 8
 PULL, PUSH = 0.5, 1.5  # radii of the discriminative loss: within an instance, and half of that between two
 LINE_LEVEL = 0.5
 SMALLEST_INSTANCE = 4  # pixels of the quarter-resolution map
-CARD_VERSION = 1
+CARD_VERSION = 2
 
 
 @dataclass(frozen=True, kw_only=True)
 class RivalSettings:
-    """What a rival is and how it is trained: `width` channels, batches of `batch` views, AdamW with a cosine over the budget."""
+    """What a rival is and how it is trained: `width` channels, batches of `batch` views, by the optimiser of `python -m train`."""
 
     kind: str
     width: int = 24
     batch: int = 8
-    learning_rate: float = 3e-3
-    warmup_steps: int = 50
-    weight_decay: float = 0.01
-    ema_decay: float = 0.998
+    optimiser: OptimiserSettings = OptimiserSettings()
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -170,7 +168,7 @@ def _logits(module: nn.Module, image: np.ndarray, stride: int) -> torch.Tensor:
 
 def save_rival(file: Path, settings: RivalSettings, weights: Mapping[str, torch.Tensor], card: Mapping[str, Any]) -> None:
     """Write weights with their card in the header, in one step."""
-    text = json.dumps({"version": CARD_VERSION, "settings": vars(settings), **card})
+    text = json.dumps({"version": CARD_VERSION, "settings": asdict(settings), **card})
     content = save({k: v.detach().cpu().contiguous().clone() for k, v in weights.items()}, metadata={"rival": text})
     part = file.with_name(f".{file.name}.part")
     part.write_bytes(content)
@@ -183,7 +181,8 @@ def load_rival(file: Path) -> Rival:
         with safe_open(file, framework="pt") as opened:
             weights = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
             card = json.loads((opened.metadata() or {})["rival"])
-            settings = RivalSettings(**card["settings"])
+            values = card["settings"]
+            settings = RivalSettings(**values | {"optimiser": OptimiserSettings(**values["optimiser"])})
     except (SafetensorError, OSError, KeyError, ValueError, TypeError) as error:
         raise InputError(f"baselines must hold readable {file.name}, got {file}: {' '.join(str(error).split())}") from None
     module = network_of(settings)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 import os
 import sys
@@ -18,8 +17,9 @@ USAGE = """\
 python -m train.benchmark.train_baselines data=A.zarr out=DIR [kinds=[centreline,index_map]] [budget_seconds=1800]
 
 Trains the benchmark's learned rivals on the train split of a dataset: a U-Net that draws the centreline, and one that draws
-a flat map of instances at quarter resolution. Each sees the views and disturbances that `python -m train` makes, for
-budget_seconds of wall time, and is left as DIR/KIND.safetensors. A kind that is there already is left alone.
+a flat map of instances at quarter resolution. Each sees the views and disturbances that `python -m train` makes and is
+moved by its optimiser, rate and average, for budget_seconds of wall time, and is left as DIR/KIND.safetensors. A kind that
+is there already is left alone.
 """
 PATH_KEYS = ("data", "out")
 
@@ -61,15 +61,17 @@ def train_rival(
 ) -> dict[str, Any]:
     """Train one rival on the images of `dataset` for `budget_seconds` of wall time and write `file`; returns its card."""
     import torch
+    from torch.optim.swa_utils import AveragedModel
     from tqdm import tqdm
 
     from train.benchmark.networks import CENTRELINE, centreline_loss, index_map_loss, network_of, save_rival
     from train.model import computes_in_bf16
+    from train.optimiser import learning_rate, moving_average, optimiser_of
 
     torch.manual_seed(settings.seed)
     network = network_of(settings).train()
-    average = copy.deepcopy(network).requires_grad_(False)
-    optimiser = torch.optim.AdamW(network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
+    average = AveragedModel(network, multi_avg_fn=moving_average(settings.optimiser.ema_decay))
+    optimiser = optimiser_of(network, settings.optimiser)
     bf16 = computes_in_bf16(torch.device("cpu"))
     loss_of = centreline_loss if settings.kind == CENTRELINE else index_map_loss
     begin, step, smoothed = None, 0, None
@@ -80,8 +82,7 @@ def train_rival(
         spent = time.perf_counter() - begin
         if spent >= budget_seconds and step:
             break
-        share = min(1.0, spent / budget_seconds)
-        rate = settings.learning_rate * min(1.0, (step + 1) / settings.warmup_steps) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * share)))
+        rate = learning_rate(settings.optimiser, step, spent / budget_seconds)
         for group in optimiser.param_groups:
             group["lr"] = rate
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=bf16):
@@ -89,13 +90,10 @@ def train_rival(
         loss = loss_of(logits.float(), target, heard)
         optimiser.zero_grad()
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+        torch.nn.utils.clip_grad_norm_(network.parameters(), settings.optimiser.clip_norm)
         optimiser.step()
+        average.update_parameters(network)
         step += 1
-        decay = min(settings.ema_decay, step / (step + 10.0))
-        with torch.no_grad():
-            for slow, fast in zip(average.parameters(), network.parameters()):
-                slow.lerp_(fast, 1 - decay)
         value = float(loss.detach())
         require(math.isfinite(value), "the loss", "be finite", value, "a lower learning rate may help")
         smoothed = value if smoothed is None else 0.95 * smoothed + 0.05 * value
@@ -106,7 +104,7 @@ def train_rival(
         "steps": step, "seconds": time.perf_counter() - begin, "loss": smoothed, "budget_seconds": budget_seconds,
         "crop_px": crop_px, "data": dataset.path.name, "images": len(dataset),
     }  # fmt: skip
-    save_rival(file, settings, average.state_dict(), card)
+    save_rival(file, settings, average.module.state_dict(), card)
     return card
 
 

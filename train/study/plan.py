@@ -181,8 +181,13 @@ def _composed(name: str, overrides: tuple[str, ...]) -> dict[str, Any]:
 
 
 def _latest(overrides: Sequence[str]) -> list[str]:
-    """Of several overrides of one key the last: a level may say otherwise than the study."""
-    return list({text.partition("=")[0]: text for text in overrides}.values())
+    """Of several overrides of one key the last, in its place: a level may say otherwise than the study."""
+    last: dict[str, str] = {}
+    for text in overrides:
+        key = text.partition("=")[0]
+        last.pop(key, None)  # what is said later of a part of it, or of what it is a part of, decides
+        last[key] = text
+    return list(last.values())
 
 
 def _factor(name: str, levels: Any) -> Factor:
