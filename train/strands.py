@@ -12,6 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.ndimage import maximum_filter1d
 from scipy.spatial import cKDTree
 
 from train.targets import Maps
@@ -52,10 +53,11 @@ def contacts(fragments: list[Fragment], reach: float = TOGETHER) -> np.ndarray:
         return np.zeros((0, 4), dtype=np.int64)
     owner, vertex = _numbering(fragments)
     points = np.concatenate([f.points for f in fragments])
-    tangent = np.concatenate([_tangents(f.points) for f in fragments])
-    pairs = cKDTree(points).query_pairs(reach, output_type="ndarray")
+    size = np.array([len(f.points) for f in fragments])
+    tangent = _tangents(points, vertex, size[owner])
+    pairs = near_pairs(points, reach)
     i, j = pairs[:, 0], pairs[:, 1]
-    length = np.array([len(f.points) for f in fragments])[owner[i]]
+    length = size[owner[i]]
     closed = np.array([f.closed for f in fragments])[owner[i]]
     off = np.abs(vertex[i] - vertex[j])
     off = np.where(closed, np.minimum(off, length - off), off)
@@ -101,15 +103,23 @@ def cut_into_strands(fragments: list[Fragment], maps: Maps) -> list[Strand]:
     return strands
 
 
+def near_pairs(points: np.ndarray, reach: float) -> np.ndarray:
+    """Rows (P, 2) of points (V, 2) up to `reach` apart, each pair once, in no order."""
+    # A tree that is asked once is built faster than it is balanced.
+    return cKDTree(points, balanced_tree=False, compact_nodes=False).query_pairs(reach, output_type="ndarray")
+
+
 def _numbering(fragments: list[Fragment]) -> tuple[np.ndarray, np.ndarray]:
+    """Fragment (V,) and number in it (V,) of the vertices of all fragments in a row."""
     owner = np.repeat(np.arange(len(fragments)), [len(f.points) for f in fragments])
     vertex = np.concatenate([np.arange(len(f.points)) for f in fragments])
     return owner, vertex
 
 
-def _tangents(points: np.ndarray) -> np.ndarray:
-    i = np.arange(len(points))
-    delta = points[np.minimum(i + 3, len(points) - 1)] - points[np.maximum(i - 3, 0)]
+def _tangents(points: np.ndarray, vertex: np.ndarray, size: np.ndarray) -> np.ndarray:
+    """Unit tangents (V, 2) of the vertices of all fragments in a row, each the `vertex`-th (V,) of `size` (V,)."""
+    first = np.arange(len(points)) - vertex
+    delta = points[first + np.minimum(vertex + 3, size - 1)] - points[first + np.maximum(vertex - 3, 0)]
     return delta / np.maximum(np.hypot(delta[:, 0], delta[:, 1]), 1e-9)[:, None]
 
 
@@ -118,18 +128,22 @@ def _open_at_tips(fragments: list[Fragment], open_at: list[np.ndarray]) -> None:
     if not fragments:
         return
     owner, vertex = _numbering(fragments)
-    tree = cKDTree(np.concatenate([f.points for f in fragments]))
-    for n, fragment in enumerate(fragments):
-        if fragment.closed:
-            continue
-        last = len(fragment.points) - 1
-        for tip in (0, last):
-            near = np.array(tree.query_ball_point(fragment.points[tip], TIP_REACH, return_sorted=True), dtype=np.int64)
-            near = near[(owner[near] != n) | (np.abs(vertex[near] - tip) > APART)]
-            for other in np.unique(owner[near]):
-                own = near[owner[near] == other]
-                distance = np.hypot(*(tree.data[own] - fragment.points[tip]).T)
-                open_at[other][vertex[own[np.argmin(distance)]]] = True
+    points = np.concatenate([f.points for f in fragments])
+    closed = np.array([f.closed for f in fragments])[owner]
+    last = np.append(owner[1:] != owner[:-1], True)
+    tips = np.flatnonzero(((vertex == 0) | last) & ~closed)
+    found = cKDTree(points).query_ball_point(points[tips], TIP_REACH)
+    tip = np.repeat(tips, [len(near) for near in found])
+    near = np.array([v for some in found for v in some], dtype=np.int64)
+    foreign = (owner[near] != owner[tip]) | (np.abs(vertex[near] - vertex[tip]) > APART)
+    tip, near = tip[foreign], near[foreign]
+    # Of every fragment near a tip the nearest vertex, of two as near the first.
+    distance = np.hypot(*(points[near] - points[tip]).T)
+    order = np.lexsort((near, distance, owner[near], tip))
+    tip, near = tip[order], near[order]
+    nearest = np.append(True, (tip[1:] != tip[:-1]) | (owner[near[1:]] != owner[near[:-1]]))[: len(near)]
+    for v in near[nearest].tolist():
+        open_at[owner[v]][vertex[v]] = True
 
 
 def _inner_ends(fragment: Fragment, ends: np.ndarray) -> np.ndarray:
@@ -137,8 +151,7 @@ def _inner_ends(fragment: Fragment, ends: np.ndarray) -> np.ndarray:
     i = np.clip(np.rint(fragment.points[:, 0]).astype(int), 0, ends.shape[1] - 1)
     j = np.clip(np.rint(fragment.points[:, 1]).astype(int), 0, ends.shape[0] - 1)
     value = np.asarray(ends, dtype=np.float32)[j, i]
-    padded = np.pad(value, 3, constant_values=-1.0)
-    peak = (value >= END_LEVEL) & (value >= np.lib.stride_tricks.sliding_window_view(padded, 7).max(axis=1))
+    peak = (value >= END_LEVEL) & (value >= maximum_filter1d(value, 7, mode="constant", cval=-1.0))
     if not fragment.closed:
         # The trace's own ends.
         peak[:END_MARGIN] = peak[-END_MARGIN:] = False
@@ -152,8 +165,7 @@ def _kinks(fragment: Fragment) -> np.ndarray:
         before, after = points[4:-4] - points[:-8], points[8:] - points[4:-4]
         cross = before[:, 0] * after[:, 1] - before[:, 1] * after[:, 0]
         turn[4:-4] = np.abs(np.arctan2(cross, (before * after).sum(axis=1)))
-    padded = np.pad(turn, 3)
-    return (turn >= KINK_RAD) & (turn >= np.lib.stride_tricks.sliding_window_view(padded, 7).max(axis=1))
+    return (turn >= KINK_RAD) & (turn >= maximum_filter1d(turn, 7, mode="constant"))
 
 
 def _cut(fragment: Fragment, flags: np.ndarray, strands: list[Strand]) -> None:
@@ -179,20 +191,21 @@ def _cut(fragment: Fragment, flags: np.ndarray, strands: list[Strand]) -> None:
             before, after = before - n * (m == 0), after + n * (m == count - 1)
         # Where a trace went on, each side takes half of the stretch; where it did not, all of what it showed.
         goes_on, came = fragment.closed or m + 1 < count, fragment.closed or m > 0
-        head = np.arange((before + i) // 2 if came else 0, i)
-        tail = np.arange(j, (j + after) // 2 if goes_on else n)
         strands.append(
             Strand(
-                fragment=_part(fragment, np.arange(i, j)),
+                fragment=_part(fragment, i, j),
                 kept=2 * (begin + (m + 1) % count) if goes_on else None,
-                between=_part(fragment, np.arange(j, after) % n) if goes_on else None,
-                head=_part(fragment, head % n),
-                tail=_part(fragment, tail % n),
+                between=_part(fragment, j, after) if goes_on else None,
+                head=_part(fragment, (before + i) // 2 if came else 0, i),
+                tail=_part(fragment, j, (j + after) // 2 if goes_on else n),
             )
         )
 
 
-def _part(fragment: Fragment, index: np.ndarray) -> Fragment:
+def _part(fragment: Fragment, i: int, j: int) -> Fragment:
+    """Vertices i to j; under 0 and from V on they go round."""
+    n = len(fragment.points)
+    index = slice(i, j) if 0 <= i <= j <= n else np.arange(i, j) % n
     return Fragment(points=fragment.points[index], strength=fragment.strength[index], bridged=fragment.bridged[index])
 
 
