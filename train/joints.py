@@ -266,14 +266,19 @@ def _angle(u: np.ndarray, v: np.ndarray) -> np.ndarray:
 def distractor_map(maps: Maps) -> np.ndarray:
     """The strongest of a network's maps of what is no line (Yh, Xh); 0 where it draws none."""
     drawn = getattr(maps, "distractors", None)
-    return np.zeros((1, 1), dtype=np.float32) if drawn is None or not len(drawn) else np.asarray(drawn).max(axis=0)
+    return np.zeros(maps.shape, dtype=np.float32) if drawn is None or not len(drawn) else np.asarray(drawn).max(axis=0)
 
 
 def planar_values(plane: np.ndarray, points: np.ndarray) -> np.ndarray:
     """Values (V,) of the nearest pixels of a map to points (V, 2) in map pixels."""
-    i = np.clip(np.rint(points[:, 0]).astype(int), 0, plane.shape[1] - 1)
-    j = np.clip(np.rint(points[:, 1]).astype(int), 0, plane.shape[0] - 1)
-    return plane[j, i].astype(np.float64)
+    return plane[nearest_pixels(points, plane.shape)].astype(np.float64)
+
+
+def nearest_pixels(points: np.ndarray, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """Rows (V,) and columns (V,) of the nearest pixels of maps of `shape` to points (V, 2) in map pixels."""
+    last = np.array([shape[1] - 1, shape[0] - 1])
+    column, row = np.minimum(np.maximum(np.rint(points).astype(int), 0), last).T
+    return row, column
 
 
 @numba.njit(cache=True, error_model="numpy")
