@@ -126,13 +126,16 @@ def candidates(strands: Sequence[Strand], maps: Maps, volume: np.ndarray, reach:
     """Joints between ends up to `reach` map pixels apart that face each other, and all that were traced through."""
     ends = ends_of(strands, maps)
     row = {int(number): k for k, number in enumerate(ends.number)}
-    traced = {
-        tuple(sorted((row[2 * n + 1], row[s.kept]))) for n, s in enumerate(strands) if s.kept is not None
-    }  # fmt: skip
-    near = near_pairs(ends.position, reach)
-    pairs = np.array(sorted(traced | {tuple(sorted(p)) for p in near.tolist()}), dtype=np.int64).reshape(-1, 2)
-    through = np.array([tuple(p) in traced for p in pairs.tolist()], dtype=bool)
-    i, j = pairs[:, 0], pairs[:, 1]
+    kept = [(row[2 * n + 1], row[s.kept]) for n, s in enumerate(strands) if s.kept is not None]
+    # A pair of rows i < j as one number.
+    count = max(1, len(ends.number))
+    traced, near = (
+        p.min(axis=1) * count + p.max(axis=1)
+        for p in (np.array(kept, dtype=np.int64).reshape(-1, 2), near_pairs(ends.position, reach))
+    )
+    pairs = np.union1d(traced, near)
+    through = np.isin(pairs, traced)
+    i, j = np.divmod(pairs, count)
     chord = ends.position[j] - ends.position[i]
     gap = np.hypot(*chord.T)
     facing = -(ends.heading[i] * ends.heading[j]).sum(axis=1)

@@ -74,25 +74,26 @@ def _chained(
         if strands[start // 2].fragment.closed:
             lines.append(strands[start // 2].fragment)
             continue
-        line = _walked(strands, start)
         # A ring starts at a joined end.
-        if start not in partner:
-            line = concatenated([_beyond(strands, start).reversed(), line])
+        parts = [_walked(strands, start)] if start in partner else [_beyond(strands, start).reversed(), _walked(strands, start)]
+        crossed: list[float] = []
+        closed = False
         here = start ^ 1
         while here in partner:
             there = partner[here]
-            between = _between(strands, here, there, volume)
-            line = replace(line, link_odds=min(line.link_odds, odds[min(here, there), max(here, there)]))
+            crossed.append(odds[min(here, there), max(here, there)])
             if there // 2 in used:
                 if there == start:
-                    line = replace(concatenated([line, between]), closed=True)
+                    parts.append(_between(strands, here, there, volume))
+                    closed = True
                 break
             used.add(there // 2)
-            line = concatenated([line, between, _walked(strands, there)])
+            parts += [_between(strands, here, there, volume), _walked(strands, there)]
             here = there ^ 1
         else:
-            line = concatenated([line, _beyond(strands, here)])
-        lines.append(line)
+            parts.append(_beyond(strands, here))
+        line = concatenated(parts)
+        lines.append(replace(line, link_odds=min([line.link_odds, *crossed]), closed=closed))
     return lines
 
 

@@ -51,21 +51,9 @@ def contacts(fragments: list[Fragment], reach: float = TOGETHER) -> np.ndarray:
     """
     if not fragments:
         return np.zeros((0, 4), dtype=np.int64)
-    owner, vertex = _numbering(fragments)
-    points = np.concatenate([f.points for f in fragments])
-    size = np.array([len(f.points) for f in fragments])
-    tangent = _tangents(points, vertex, size[owner])
-    pairs = near_pairs(points, reach)
-    i, j = pairs[:, 0], pairs[:, 1]
-    length = size[owner[i]]
-    closed = np.array([f.closed for f in fragments])[owner[i]]
-    off = np.abs(vertex[i] - vertex[j])
-    off = np.where(closed, np.minimum(off, length - off), off)
-    other = (owner[i] != owner[j]) | (off > APART)
-    along = np.abs((tangent[i] * tangent[j]).sum(axis=1)) >= ALONG
-    i, j = i[other & along], j[other & along]
-    rows = np.stack([owner[i], vertex[i], owner[j], vertex[j]], axis=1)
-    return np.concatenate([rows, rows[:, [2, 3, 0, 1]]])
+    row = _row_of(fragments)
+    i, j = _contacts(row, reach).T
+    return np.stack([row.owner[i], row.vertex[i], row.owner[j], row.vertex[j]], axis=1)
 
 
 def without_duplicates(fragments: list[Fragment]) -> list[Fragment]:
@@ -91,15 +79,15 @@ def without_duplicates(fragments: list[Fragment]) -> list[Fragment]:
 
 def cut_into_strands(fragments: list[Fragment], maps: Maps) -> list[Strand]:
     """The strands of all fragments. Strand n has ends 2 n (its first vertex) and 2 n + 1 (its last)."""
-    open_at = [np.zeros(len(f.points), dtype=bool) for f in fragments]
-    for a, i, _, _ in contacts(fragments):
-        open_at[a][i] = True
-    _open_at_tips(fragments, open_at)
     strands: list[Strand] = []
-    for fragment, flags in zip(fragments, open_at):
-        flags |= _inner_ends(fragment, maps.ends)
-        flags |= _kinks(fragment)
-        _cut(fragment, flags, strands)
+    if not fragments:
+        return strands
+    row = _row_of(fragments)
+    flags = _inner_ends(row, maps.ends) | _kinks(row)
+    flags[_contacts(row, TOGETHER)[:, 0]] = True
+    flags[_beside_tips(row)] = True
+    for fragment, its_flags in zip(fragments, np.split(flags, np.flatnonzero(row.vertex == 0)[1:])):
+        _cut(fragment, its_flags, strands)
     return strands
 
 
@@ -109,63 +97,87 @@ def near_pairs(points: np.ndarray, reach: float) -> np.ndarray:
     return cKDTree(points, balanced_tree=False, compact_nodes=False).query_pairs(reach, output_type="ndarray")
 
 
-def _numbering(fragments: list[Fragment]) -> tuple[np.ndarray, np.ndarray]:
-    """Fragment (V,) and number in it (V,) of the vertices of all fragments in a row."""
-    owner = np.repeat(np.arange(len(fragments)), [len(f.points) for f in fragments])
-    vertex = np.concatenate([np.arange(len(f.points)) for f in fragments])
-    return owner, vertex
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Row:
+    """The vertices of all fragments in a row: `points` (V, 2), and (V,) whose they are, as the how manieth of how many."""
+
+    points: np.ndarray
+    owner: np.ndarray
+    vertex: np.ndarray
+    size: np.ndarray
+    closed: np.ndarray
 
 
-def _tangents(points: np.ndarray, vertex: np.ndarray, size: np.ndarray) -> np.ndarray:
-    """Unit tangents (V, 2) of the vertices of all fragments in a row, each the `vertex`-th (V,) of `size` (V,)."""
-    first = np.arange(len(points)) - vertex
-    delta = points[first + np.minimum(vertex + 3, size - 1)] - points[first + np.maximum(vertex - 3, 0)]
+def _row_of(fragments: list[Fragment]) -> _Row:
+    size = np.array([len(f.points) for f in fragments])
+    owner = np.repeat(np.arange(len(fragments)), size)
+    return _Row(
+        points=np.concatenate([f.points for f in fragments]), owner=owner, size=size[owner],
+        vertex=np.arange(len(owner)) - (np.cumsum(size) - size)[owner], closed=np.array([f.closed for f in fragments])[owner],
+    )  # fmt: skip
+
+
+def _contacts(row: _Row, reach: float) -> np.ndarray:
+    """Pairs (P, 2) of `contacts`, as places in the row."""
+    pairs = near_pairs(row.points, reach)
+    i, j = pairs[:, 0], pairs[:, 1]
+    tangent = _tangents(row)
+    off = np.abs(row.vertex[i] - row.vertex[j])
+    off = np.where(row.closed[i], np.minimum(off, row.size[i] - off), off)
+    other = (row.owner[i] != row.owner[j]) | (off > APART)
+    along = np.abs((tangent[i] * tangent[j]).sum(axis=1)) >= ALONG
+    pairs = pairs[other & along]
+    return np.concatenate([pairs, pairs[:, ::-1]])
+
+
+def _tangents(row: _Row) -> np.ndarray:
+    first = np.arange(len(row.points)) - row.vertex
+    ahead, behind = np.minimum(row.vertex + 3, row.size - 1), np.maximum(row.vertex - 3, 0)
+    delta = row.points[first + ahead] - row.points[first + behind]
     return delta / np.maximum(np.hypot(delta[:, 0], delta[:, 1]), 1e-9)[:, None]
 
 
-def _open_at_tips(fragments: list[Fragment], open_at: list[np.ndarray]) -> None:
-    """Open every fragment where the end of another lies beside it."""
-    if not fragments:
-        return
-    owner, vertex = _numbering(fragments)
-    points = np.concatenate([f.points for f in fragments])
-    closed = np.array([f.closed for f in fragments])[owner]
-    last = np.append(owner[1:] != owner[:-1], True)
-    tips = np.flatnonzero(((vertex == 0) | last) & ~closed)
-    found = cKDTree(points).query_ball_point(points[tips], TIP_REACH)
+def _beside_tips(row: _Row) -> np.ndarray:
+    """Places in the row where the end of another fragment lies beside one."""
+    tips = np.flatnonzero(((row.vertex == 0) | (row.vertex == row.size - 1)) & ~row.closed)
+    found = cKDTree(row.points).query_ball_point(row.points[tips], TIP_REACH)
     tip = np.repeat(tips, [len(near) for near in found])
     near = np.array([v for some in found for v in some], dtype=np.int64)
-    foreign = (owner[near] != owner[tip]) | (np.abs(vertex[near] - vertex[tip]) > APART)
+    foreign = (row.owner[near] != row.owner[tip]) | (np.abs(row.vertex[near] - row.vertex[tip]) > APART)
     tip, near = tip[foreign], near[foreign]
     # Of every fragment near a tip the nearest vertex, of two as near the first.
-    distance = np.hypot(*(points[near] - points[tip]).T)
-    order = np.lexsort((near, distance, owner[near], tip))
-    tip, near = tip[order], near[order]
-    nearest = np.append(True, (tip[1:] != tip[:-1]) | (owner[near[1:]] != owner[near[:-1]]))[: len(near)]
-    for v in near[nearest].tolist():
-        open_at[owner[v]][vertex[v]] = True
+    owner, distance = row.owner[near], np.hypot(*(row.points[near] - row.points[tip]).T)
+    order = np.lexsort((near, distance, owner, tip))
+    _, first = np.unique(np.stack([tip, owner])[:, order], axis=1, return_index=True)
+    return near[order[first]]
 
 
-def _inner_ends(fragment: Fragment, ends: np.ndarray) -> np.ndarray:
+def _inner_ends(row: _Row, ends: np.ndarray) -> np.ndarray:
     """Vertices (V,) at local maxima of the map of ends."""
-    i = np.clip(np.rint(fragment.points[:, 0]).astype(int), 0, ends.shape[1] - 1)
-    j = np.clip(np.rint(fragment.points[:, 1]).astype(int), 0, ends.shape[0] - 1)
+    i = np.clip(np.rint(row.points[:, 0]).astype(int), 0, ends.shape[1] - 1)
+    j = np.clip(np.rint(row.points[:, 1]).astype(int), 0, ends.shape[0] - 1)
     value = np.asarray(ends, dtype=np.float32)[j, i]
-    peak = (value >= END_LEVEL) & (value >= maximum_filter1d(value, 7, mode="constant", cval=-1.0))
-    if not fragment.closed:
-        # The trace's own ends.
-        peak[:END_MARGIN] = peak[-END_MARGIN:] = False
-    return peak
+    own = ~row.closed & ((row.vertex < END_MARGIN) | (row.vertex >= row.size - END_MARGIN))
+    return (value >= END_LEVEL) & (value >= _most_within(row, value, 3)) & ~own
 
 
-def _kinks(fragment: Fragment) -> np.ndarray:
-    points, n = fragment.points, len(fragment.points)
-    turn = np.zeros(n)
-    if n > 8:
-        before, after = points[4:-4] - points[:-8], points[8:] - points[4:-4]
-        cross = before[:, 0] * after[:, 1] - before[:, 1] * after[:, 0]
-        turn[4:-4] = np.abs(np.arctan2(cross, (before * after).sum(axis=1)))
-    return (turn >= KINK_RAD) & (turn >= maximum_filter1d(turn, 7, mode="constant"))
+def _kinks(row: _Row) -> np.ndarray:
+    """Vertices (V,) where a fragment turns most, and sharply."""
+    turn = np.zeros(len(row.points))
+    v = np.flatnonzero((row.vertex >= 4) & (row.vertex < row.size - 4))
+    before, after = row.points[v] - row.points[v - 4], row.points[v + 4] - row.points[v]
+    cross = before[:, 0] * after[:, 1] - before[:, 1] * after[:, 0]
+    turn[v] = np.abs(np.arctan2(cross, (before * after).sum(axis=1)))
+    return (turn >= KINK_RAD) & (turn >= _most_within(row, turn, 3))
+
+
+def _most_within(row: _Row, value: np.ndarray, reach: int) -> np.ndarray:
+    """The greatest of values (V,) >= 0 within `reach` vertices along a fragment."""
+    # Zeros between the fragments keep them apart.
+    place = np.arange(len(value)) + reach * row.owner
+    apart = np.zeros(place[-1] + 1, dtype=value.dtype)
+    apart[place] = value
+    return maximum_filter1d(apart, 2 * reach + 1, mode="constant")[place]
 
 
 def _cut(fragment: Fragment, flags: np.ndarray, strands: list[Strand]) -> None:
