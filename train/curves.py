@@ -212,7 +212,7 @@ def find_crossings(curves_px: Sequence[np.ndarray]) -> list[Crossing]:
     for i, a in enumerate(curves_px):
         for j in np.flatnonzero((low[i] <= high[:i]).all(axis=1) & (low[:i] <= high[i]).all(axis=1)).tolist():
             b = curves_px[j]
-            for ka, kb, ta, tb in _intersections(a, b):
+            for ka, kb, ta, tb in _intersections(a, b).tolist():
                 ka, kb = int(ka), int(kb)
                 cosine = min(1.0, abs(float(tangents[i][ka] @ tangents[j][kb])))
                 found.append(
@@ -231,31 +231,29 @@ def _intersections(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Rows (segment of a, segment of b, t along a, t along b) of segments that start within 8 px of each other."""
     out = np.empty((4 * (len(a) + len(b)), 4))
     count = 0
-    # The boxes of runs of b, so that most of it is passed over.
-    run = 16
-    runs = (len(b) + run - 2) // run
-    low, high = np.empty((runs, 2)), np.empty((runs, 2))
-    for n in range(runs):
-        for axis in range(2):
-            part = b[n * run : min((n + 1) * run, len(b) - 1), axis]
-            low[n, axis], high[n, axis] = part.min() - 8.0, part.max() + 8.0
+    # The longest step along b, at least a billionth of a pixel.
+    step = 1e-9
+    for j in range(len(b) - 1):
+        step = max(step, abs(b[j + 1, 0] - b[j, 0]) + abs(b[j + 1, 1] - b[j, 1]))
     for i in range(len(a) - 1):
         px, py = a[i]
         rx, ry = a[i + 1, 0] - px, a[i + 1, 1] - py
-        for n in range(runs):
-            if px < low[n, 0] or px > high[n, 0] or py < low[n, 1] or py > high[n, 1]:
+        j = 0
+        while j < len(b) - 1:
+            qx, qy = b[j, 0] - px, b[j, 1] - py
+            off = abs(qx) + abs(qy)
+            if off > 8.0:
+                # In steps of this length no vertex of b comes near before that one.
+                j += max(1, int((off - 8.0) / step))
                 continue
-            for j in range(n * run, min((n + 1) * run, len(b) - 1)):
-                qx, qy = b[j, 0] - px, b[j, 1] - py
-                if abs(qx) + abs(qy) > 8.0:
-                    continue
-                sx, sy = b[j + 1, 0] - b[j, 0], b[j + 1, 1] - b[j, 1]
-                det = rx * sy - ry * sx
-                if det == 0.0:
-                    continue
-                t = (qx * sy - qy * sx) / det
-                u = (qx * ry - qy * rx) / det
-                if 0.0 <= t < 1.0 and 0.0 <= u < 1.0 and count < len(out):
-                    out[count, 0], out[count, 1], out[count, 2], out[count, 3] = i, j, t, u
-                    count += 1
+            sx, sy = b[j + 1, 0] - b[j, 0], b[j + 1, 1] - b[j, 1]
+            j += 1
+            det = rx * sy - ry * sx
+            if det == 0.0:
+                continue
+            t = (qx * sy - qy * sx) / det
+            u = (qx * ry - qy * rx) / det
+            if 0.0 <= t < 1.0 and 0.0 <= u < 1.0 and count < len(out):
+                out[count, 0], out[count, 1], out[count, 2], out[count, 3] = i, j - 1, t, u
+                count += 1
     return out[:count]

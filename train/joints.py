@@ -18,7 +18,7 @@ import numba
 import numpy as np
 from scipy.ndimage import maximum_filter
 
-from train.strands import Strand, near_pairs
+from train.strands import Strand, near_pairs, nearest_pixels
 from train.targets import Maps
 from train.trace import strength_at
 
@@ -275,13 +275,6 @@ def distractor_map(maps: Maps) -> np.ndarray:
 def planar_values(plane: np.ndarray, points: np.ndarray) -> np.ndarray:
     """Values (V,) of the nearest pixels of a map to points (V, 2) in map pixels."""
     return plane[nearest_pixels(points, plane.shape)].astype(np.float64)
-
-
-def nearest_pixels(points: np.ndarray, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-    """Rows (V,) and columns (V,) of the nearest pixels of maps of `shape` to points (V, 2) in map pixels."""
-    last = np.array([shape[1] - 1, shape[0] - 1])
-    column, row = np.minimum(np.maximum(np.rint(points).astype(int), 0), last).T
-    return row, column
 
 
 @numba.njit(cache=True, error_model="numpy")

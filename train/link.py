@@ -25,10 +25,10 @@ from train.curves import (
     length_px,
     touches_frame,
 )
-from train.joints import Joints, arm, candidates, chosen, distractor_map, hermite, nearest_pixels, strengths_at
+from train.joints import Joints, arm, candidates, chosen, distractor_map, hermite, strengths_at
 from train.linker import Linker
 from train.spline import smoothing_spline
-from train.strands import Strand, cut_into_strands, near_pairs, without_duplicates
+from train.strands import Strand, cut_into_strands, near_pairs, nearest_pixels, without_duplicates
 from train.targets import Maps
 from train.trace import Fragment, TraceSettings, concatenated
 

@@ -44,28 +44,18 @@ class Strand:
     tail: Fragment | None = None
 
 
-def contacts(fragments: list[Fragment], reach: float = TOGETHER) -> np.ndarray:
-    """Rows (P, 4) of int: fragment, vertex, fragment, vertex, of vertices of about one direction within `reach`.
-
-    Each pair is there in both orders. Neighbours along one fragment do not count.
-    """
-    if not fragments:
-        return np.zeros((0, 4), dtype=np.int64)
-    row = _row_of(fragments)
-    i, j = _contacts(row, reach).T
-    return np.stack([row.owner[i], row.vertex[i], row.owner[j], row.vertex[j]], axis=1)
-
-
 def without_duplicates(fragments: list[Fragment]) -> list[Fragment]:
     """Fragments without those of which seven tenths run along one longer fragment."""
-    rows = contacts(fragments, 1.3)
+    if not fragments:
+        return []
+    row = _row_of(fragments)
     size = np.array([len(f.points) for f in fragments])
     order = np.lexsort((np.arange(len(size)), -size))
     rank = np.empty(len(size), dtype=np.int64)
     rank[order] = np.arange(len(size))
-    rows = rows[rank[rows[:, 0]] > rank[rows[:, 2]]]
-    rows = np.unique(rows[:, [0, 2, 1]], axis=0)
-    pairs, count = np.unique(rows[:, :2], axis=0, return_counts=True)
+    i, j = _contacts(row, 1.3).T
+    touched = np.stack([row.owner[i], row.owner[j], row.vertex[i]], axis=1)[rank[row.owner[i]] > rank[row.owner[j]]]
+    pairs, count = np.unique(np.unique(touched, axis=0)[:, :2], axis=0, return_counts=True)
     longer: dict[int, list[int]] = {}
     for (short, long), shared in zip(pairs.tolist(), count.tolist()):
         if shared > 0.7 * size[short]:
@@ -97,9 +87,17 @@ def near_pairs(points: np.ndarray, reach: float) -> np.ndarray:
     return cKDTree(points, balanced_tree=False, compact_nodes=False).query_pairs(reach, output_type="ndarray")
 
 
+def nearest_pixels(points: np.ndarray, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """Rows (V,) and columns (V,) of the nearest pixels of maps of `shape` to points (V, 2) in map pixels."""
+    last = np.array([shape[1] - 1, shape[0] - 1])
+    column, row = np.minimum(np.maximum(np.rint(points).astype(int), 0), last).T
+    return row, column
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _Row:
-    """The vertices of all fragments in a row: `points` (V, 2), and (V,) whose they are, as the how manieth of how many."""
+    """The vertices of all fragments one after another: `points` (V, 2) and (V,) each one's fragment `owner`, number
+    `vertex` in it, its `size` in vertices and whether it is `closed`."""
 
     points: np.ndarray
     owner: np.ndarray
@@ -118,7 +116,10 @@ def _row_of(fragments: list[Fragment]) -> _Row:
 
 
 def _contacts(row: _Row, reach: float) -> np.ndarray:
-    """Pairs (P, 2) of `contacts`, as places in the row."""
+    """Pairs (P, 2), in both orders, of places in the row of about one direction within `reach`.
+
+    Neighbours along one fragment do not count.
+    """
     pairs = near_pairs(row.points, reach)
     i, j = pairs[:, 0], pairs[:, 1]
     tangent = _tangents(row)
@@ -154,9 +155,7 @@ def _beside_tips(row: _Row) -> np.ndarray:
 
 def _inner_ends(row: _Row, ends: np.ndarray) -> np.ndarray:
     """Vertices (V,) at local maxima of the map of ends."""
-    i = np.clip(np.rint(row.points[:, 0]).astype(int), 0, ends.shape[1] - 1)
-    j = np.clip(np.rint(row.points[:, 1]).astype(int), 0, ends.shape[0] - 1)
-    value = np.asarray(ends, dtype=np.float32)[j, i]
+    value = np.asarray(ends, dtype=np.float32)[nearest_pixels(row.points, ends.shape)]
     own = ~row.closed & ((row.vertex < END_MARGIN) | (row.vertex >= row.size - END_MARGIN))
     return (value >= END_LEVEL) & (value >= _most_within(row, value, 3)) & ~own
 
