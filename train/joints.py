@@ -78,7 +78,7 @@ def arm(points: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
 
 
 def arms(tails: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Positions (E, 2), headings (E, 2) and curvatures (E,) as `arm` has them, at the last vertices of `tails` (E, n, 2)."""
+    """As `arm`: positions (E, 2), headings (E, 2) and curvatures (E,) at the last of `tails` (E, n, 2), n at most ARM."""
     n = tails.shape[1]
     if n < 4:
         position, heading, bend = tails[:, -1], tails[:, -1] - tails[:, 0], np.zeros((len(tails), 2))

@@ -160,7 +160,7 @@ def finished_lines(
                 flags.append("bridged_gap")
             sigma = spread if piece is curve else spread[cKDTree(curve).query(piece)[1]]
             row, column = nearest_pixels((piece - 0.5 * (stride - 1)) / stride, maps.shape)
-            half_width_px = _half_widths(maps.half_width_px[row, column])
+            half_width_px = half_widths(maps.half_width_px[row, column])
             lines.append(
                 TracedLine(points_px=piece, half_width_px=half_width_px, confidence=0.0, flags=tuple(flags), sigma_px=sigma)
             )
@@ -194,7 +194,7 @@ def _mean_at(plane: np.ndarray, row: np.ndarray, column: np.ndarray) -> float:
 
 
 def _low(strength: np.ndarray) -> float:
-    """The tenth percentile."""
+    """The tenth percentile; numpy's own takes ten times as long, half of what one line does."""
     return np.interp(0.1 * (len(strength) - 1), np.arange(len(strength)), np.sort(strength))
 
 
@@ -230,7 +230,7 @@ def _trimmed(fragment: Fragment, maps: Maps) -> tuple[np.ndarray, np.ndarray, np
     return points[start:stop], strength[start:stop], fragment.bridged[start:stop]
 
 
-def _half_widths(values: np.ndarray) -> np.ndarray:
+def half_widths(values: np.ndarray) -> np.ndarray:
     """Half-width (V,) in px along a curve from the map's values on it: a running median over 9 vertices, at least 1."""
     known = np.flatnonzero(values > 0)
     if len(known) == 0:

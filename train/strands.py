@@ -48,13 +48,13 @@ def without_duplicates(fragments: list[Fragment]) -> list[Fragment]:
     """Fragments without those of which seven tenths run along one longer fragment."""
     if not fragments:
         return []
-    row = _row_of(fragments)
+    vertices = _vertices_of(fragments)
     size = np.array([len(f.points) for f in fragments])
     order = np.lexsort((np.arange(len(size)), -size))
     rank = np.empty(len(size), dtype=np.int64)
     rank[order] = np.arange(len(size))
-    i, j = _contacts(row, 1.3).T
-    touched = np.stack([row.owner[i], row.owner[j], row.vertex[i]], axis=1)[rank[row.owner[i]] > rank[row.owner[j]]]
+    i, j = _contacts(vertices, 1.3).T
+    touched = np.stack([vertices.owner[i], vertices.owner[j], vertices.number[i]], axis=1)[rank[vertices.owner[i]] > rank[vertices.owner[j]]]
     pairs, count = np.unique(np.unique(touched, axis=0)[:, :2], axis=0, return_counts=True)
     longer: dict[int, list[int]] = {}
     for (short, long), shared in zip(pairs.tolist(), count.tolist()):
@@ -72,11 +72,11 @@ def cut_into_strands(fragments: list[Fragment], maps: Maps) -> list[Strand]:
     strands: list[Strand] = []
     if not fragments:
         return strands
-    row = _row_of(fragments)
-    flags = _inner_ends(row, maps.ends) | _kinks(row)
-    flags[_contacts(row, TOGETHER)[:, 0]] = True
-    flags[_beside_tips(row)] = True
-    for fragment, its_flags in zip(fragments, np.split(flags, np.flatnonzero(row.vertex == 0)[1:])):
+    vertices = _vertices_of(fragments)
+    flags = _inner_ends(vertices, maps.ends) | _kinks(vertices)
+    flags[_contacts(vertices, TOGETHER)[:, 0]] = True
+    flags[_beside_tips(vertices)] = True
+    for fragment, its_flags in zip(fragments, np.split(flags, np.cumsum([len(f.points) for f in fragments]))):
         _cut(fragment, its_flags, strands)
     return strands
 
@@ -95,85 +95,85 @@ def nearest_pixels(points: np.ndarray, shape: tuple[int, int]) -> tuple[np.ndarr
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class _Row:
-    """The vertices of all fragments one after another: `points` (V, 2) and (V,) each one's fragment `owner`, number
-    `vertex` in it, its `size` in vertices and whether it is `closed`."""
+class _Vertices:
+    """The vertices of all fragments one after another: `points` (V, 2) and (V,) of each one its fragment
+    `owner`, its `number` there, and of that fragment the `size` in vertices and whether it is `closed`."""
 
     points: np.ndarray
     owner: np.ndarray
-    vertex: np.ndarray
+    number: np.ndarray
     size: np.ndarray
     closed: np.ndarray
 
 
-def _row_of(fragments: list[Fragment]) -> _Row:
+def _vertices_of(fragments: list[Fragment]) -> _Vertices:
     size = np.array([len(f.points) for f in fragments])
     owner = np.repeat(np.arange(len(fragments)), size)
-    return _Row(
+    return _Vertices(
         points=np.concatenate([f.points for f in fragments]), owner=owner, size=size[owner],
-        vertex=np.arange(len(owner)) - (np.cumsum(size) - size)[owner], closed=np.array([f.closed for f in fragments])[owner],
+        number=np.arange(len(owner)) - (np.cumsum(size) - size)[owner], closed=np.array([f.closed for f in fragments])[owner],
     )  # fmt: skip
 
 
-def _contacts(row: _Row, reach: float) -> np.ndarray:
-    """Pairs (P, 2), in both orders, of places in the row of about one direction within `reach`.
+def _contacts(vertices: _Vertices, reach: float) -> np.ndarray:
+    """Pairs (P, 2), in both orders, of vertices of about one direction within `reach`.
 
     Neighbours along one fragment do not count.
     """
-    pairs = near_pairs(row.points, reach)
+    pairs = near_pairs(vertices.points, reach)
     i, j = pairs[:, 0], pairs[:, 1]
-    tangent = _tangents(row)
-    off = np.abs(row.vertex[i] - row.vertex[j])
-    off = np.where(row.closed[i], np.minimum(off, row.size[i] - off), off)
-    other = (row.owner[i] != row.owner[j]) | (off > APART)
+    tangent = _tangents(vertices)
+    off = np.abs(vertices.number[i] - vertices.number[j])
+    off = np.where(vertices.closed[i], np.minimum(off, vertices.size[i] - off), off)
+    other = (vertices.owner[i] != vertices.owner[j]) | (off > APART)
     along = np.abs((tangent[i] * tangent[j]).sum(axis=1)) >= ALONG
     pairs = pairs[other & along]
     return np.concatenate([pairs, pairs[:, ::-1]])
 
 
-def _tangents(row: _Row) -> np.ndarray:
-    first = np.arange(len(row.points)) - row.vertex
-    ahead, behind = np.minimum(row.vertex + 3, row.size - 1), np.maximum(row.vertex - 3, 0)
-    delta = row.points[first + ahead] - row.points[first + behind]
+def _tangents(vertices: _Vertices) -> np.ndarray:
+    first = np.arange(len(vertices.points)) - vertices.number
+    ahead, behind = np.minimum(vertices.number + 3, vertices.size - 1), np.maximum(vertices.number - 3, 0)
+    delta = vertices.points[first + ahead] - vertices.points[first + behind]
     return delta / np.maximum(np.hypot(delta[:, 0], delta[:, 1]), 1e-9)[:, None]
 
 
-def _beside_tips(row: _Row) -> np.ndarray:
-    """Places in the row where the end of another fragment lies beside one."""
-    tips = np.flatnonzero(((row.vertex == 0) | (row.vertex == row.size - 1)) & ~row.closed)
-    found = cKDTree(row.points).query_ball_point(row.points[tips], TIP_REACH)
+def _beside_tips(vertices: _Vertices) -> np.ndarray:
+    """Which vertices the end of another fragment lies beside."""
+    tips = np.flatnonzero(((vertices.number == 0) | (vertices.number == vertices.size - 1)) & ~vertices.closed)
+    found = cKDTree(vertices.points).query_ball_point(vertices.points[tips], TIP_REACH)
     tip = np.repeat(tips, [len(near) for near in found])
     near = np.array([v for some in found for v in some], dtype=np.int64)
-    foreign = (row.owner[near] != row.owner[tip]) | (np.abs(row.vertex[near] - row.vertex[tip]) > APART)
+    foreign = (vertices.owner[near] != vertices.owner[tip]) | (np.abs(vertices.number[near] - vertices.number[tip]) > APART)
     tip, near = tip[foreign], near[foreign]
     # Of every fragment near a tip the nearest vertex, of two as near the first.
-    owner, distance = row.owner[near], np.hypot(*(row.points[near] - row.points[tip]).T)
+    owner, distance = vertices.owner[near], np.hypot(*(vertices.points[near] - vertices.points[tip]).T)
     order = np.lexsort((near, distance, owner, tip))
-    _, first = np.unique(np.stack([tip, owner])[:, order], axis=1, return_index=True)
+    _, first = np.unique((tip * len(vertices.points) + owner)[order], return_index=True)
     return near[order[first]]
 
 
-def _inner_ends(row: _Row, ends: np.ndarray) -> np.ndarray:
+def _inner_ends(vertices: _Vertices, ends: np.ndarray) -> np.ndarray:
     """Vertices (V,) at local maxima of the map of ends."""
-    value = np.asarray(ends, dtype=np.float32)[nearest_pixels(row.points, ends.shape)]
-    own = ~row.closed & ((row.vertex < END_MARGIN) | (row.vertex >= row.size - END_MARGIN))
-    return (value >= END_LEVEL) & (value >= _most_within(row, value, 3)) & ~own
+    value = np.asarray(ends, dtype=np.float32)[nearest_pixels(vertices.points, ends.shape)]
+    own = ~vertices.closed & ((vertices.number < END_MARGIN) | (vertices.number >= vertices.size - END_MARGIN))
+    return (value >= END_LEVEL) & (value >= _most_within(vertices, value, 3)) & ~own
 
 
-def _kinks(row: _Row) -> np.ndarray:
+def _kinks(vertices: _Vertices) -> np.ndarray:
     """Vertices (V,) where a fragment turns most, and sharply."""
-    turn = np.zeros(len(row.points))
-    v = np.flatnonzero((row.vertex >= 4) & (row.vertex < row.size - 4))
-    before, after = row.points[v] - row.points[v - 4], row.points[v + 4] - row.points[v]
+    turn = np.zeros(len(vertices.points))
+    v = np.flatnonzero((vertices.number >= 4) & (vertices.number < vertices.size - 4))
+    before, after = vertices.points[v] - vertices.points[v - 4], vertices.points[v + 4] - vertices.points[v]
     cross = before[:, 0] * after[:, 1] - before[:, 1] * after[:, 0]
     turn[v] = np.abs(np.arctan2(cross, (before * after).sum(axis=1)))
-    return (turn >= KINK_RAD) & (turn >= _most_within(row, turn, 3))
+    return (turn >= KINK_RAD) & (turn >= _most_within(vertices, turn, 3))
 
 
-def _most_within(row: _Row, value: np.ndarray, reach: int) -> np.ndarray:
+def _most_within(vertices: _Vertices, value: np.ndarray, reach: int) -> np.ndarray:
     """The greatest of values (V,) >= 0 within `reach` vertices along a fragment."""
     # Zeros between the fragments keep them apart.
-    place = np.arange(len(value)) + reach * row.owner
+    place = np.arange(len(value)) + reach * vertices.owner
     apart = np.zeros(place[-1] + 1, dtype=value.dtype)
     apart[place] = value
     return maximum_filter1d(apart, 2 * reach + 1, mode="constant")[place]
