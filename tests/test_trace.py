@@ -231,6 +231,8 @@ def test_crossings_are_those_that_every_pair_of_segments_gives():
     # Steps of 0.2 to 2 px: neither even nor about 1.
     turns = [rng.normal(scale=0.3, size=80).cumsum() + rng.uniform(0, 6) for _ in range(12)]
     curves = [40 + (rng.uniform(0.2, 2.0, 80) * np.stack([np.cos(t), np.sin(t)])).T.cumsum(axis=0) for t in turns]
+    # Straight ones, along which the way to the crossing is as long as it looks.
+    curves += [np.linspace(p, q, 100) for p, q in ([[-20.0, -20], [90, 90]], [[-20, 81], [90, -29]], [[5, 80], [85, 76]])]
     expected = []
     for i, a in enumerate(curves):
         for j, b in enumerate(curves[:i]):
