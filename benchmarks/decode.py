@@ -28,7 +28,7 @@ class Drawn:
 
 
 def rows() -> list[Row]:
-    return [_decode_row(40), _large_row()]
+    return [_decode_row(40), _decode_row(100), _large_row()]
 
 
 def wavy_lines(count: int, side_px: int, seed: int) -> list[Drawn]:

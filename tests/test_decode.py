@@ -18,13 +18,14 @@ from train.calibration import (
     fit_deviation,
 )
 from train.curves import TracedLine, distance_px, resample
-from train.joints import FEATURES, Ends, Joints, candidates, chosen, hermite, joint_features, matching
+from train.joints import FEATURES, Ends, Joints, candidates, chosen, ends_of, hermite, joint_features, matching
+from train.link import half_widths
 from train.linker import Linker, load_linker, save_linker, shipped_linker
 from train.linker_truth import FALSE, OPEN, REAL, joint_labels, line_errors
 from train.metrics import Truth, score_image, truth_of
 from train.predict import prediction
 from train.spline import inverse_diagonal, roughness_bands, smoothing_spline
-from train.strands import cut_into_strands, without_duplicates
+from train.strands import Strand, cut_into_strands, without_duplicates
 from train.targets import target_maps
 from train.tiles import fade_weights, tile_layout, tiled_maps
 from train.trace import Fragment, TraceSettings, lifted_volume, trace_lines
@@ -167,6 +168,58 @@ def test_traces_are_cut_where_they_run_together_and_not_where_they_cross():
     assert len(strands) == 4 and [s.kept for s in strands] == [2, None, 6, None]
     # What was cut out is kept for the case that nothing better is found.
     assert sum(len(s.fragment.points) + (len(s.between.points) if s.between else 0) for s in strands) == sum(len(f.points) for f in near)
+
+
+def test_traces_far_apart_are_cut_as_each_alone():
+    maps = empty_ends()
+    maps.ends[10, 20], maps.ends[40, 60] = 0.8, 0.6
+    kinked = np.concatenate([np.linspace([5, 50], [30, 50], 26), np.linspace([30, 51], [30, 60], 10)])
+    fragments = [
+        straight((5, 10), (40, 10)), Fragment(points=kinked, strength=np.ones(36), bridged=np.zeros(36, dtype=bool)),
+        straight((5, 25), (40, 25)), straight((60, 30), (60, 50)), straight((50, 5), (50, 8)),
+    ]  # fmt: skip
+    together = cut_into_strands(fragments, maps)
+    alone = [strand for fragment in fragments for strand in cut_into_strands([fragment], maps)]
+    assert [len(cut_into_strands([f], maps)) for f in fragments] == [2, 2, 1, 2, 1]
+    assert all(np.array_equal(a.fragment.points, b.fragment.points) for a, b in zip(together, alone, strict=True))
+
+
+def test_a_trace_is_cut_where_the_end_of_another_is_nearest_to_it():
+    (first, second, tip) = cut_into_strands([straight((5, 30), (60, 30)), straight((33.3, 32.5), (33.3, 50))], empty_ends())
+    assert first.between.points[len(first.between.points) // 2] == pytest.approx([33, 30])  # the vertex below the end
+    assert first.kept == 2 and second.kept is None and len(tip.fragment.points) == 19  # the end itself is left whole
+
+
+def test_arms_are_least_squares_fits_whatever_the_length_of_the_strand():
+    rng, maps = np.random.default_rng(7), target_maps([drawn([[10, 60], [150, 70]])], SHAPE)
+    fragments = []
+    for n in (12, 3, 5, 7, 9, 4):
+        points = np.column_stack([np.arange(n) + 10.0, 30 + 0.1 * np.arange(n) ** 2 / n]) + 0.05 * rng.standard_normal((n, 2))
+        fragments.append(Fragment(points=points, strength=rng.random(n), bridged=np.zeros(n, dtype=bool)))
+    ends = ends_of([Strand(fragment=f) for f in fragments], maps)
+    assert ends.number.tolist() == list(range(12)) and ends.length.tolist() == [n for n in (12, 3, 5, 7, 9, 4) for _ in (0, 1)]
+    for k, number in enumerate(ends.number):
+        f = fragments[number // 2] if number % 2 else fragments[number // 2].reversed()
+        tail, strength = f.points[-7:], f.strength[-7:]  # ARM vertices
+        assert ends.strength[k] == pytest.approx(np.median(strength))
+        if len(tail) < 4:
+            position, slope = tail[-1], tail[-1] - tail[0]
+        else:
+            curve = np.polynomial.Polynomial
+            at = np.arange(1.0 - len(tail), 1.0)
+            fits = [curve.fit(at, c, 2 if len(tail) == 7 else 1).convert() for c in tail.T]
+            position, slope = [fit(0.0) for fit in fits], np.array([fit.deriv()(-1.0) for fit in fits])
+        assert ends.position[k] == pytest.approx(position) and ends.heading[k] == pytest.approx(slope / np.hypot(*slope))
+
+
+def test_half_widths_are_running_medians_between_the_known_ones():
+    rng = np.random.default_rng(8)
+    for n in (1, 2, 5, 8, 9, 40):
+        values = rng.uniform(1, 4, n).astype(np.float32)
+        padded = np.pad(values, 4, mode="edge")
+        assert half_widths(values) == pytest.approx([np.median(padded[i : i + 9]) for i in range(n)])
+    assert half_widths(np.array([3.0, 0, 0, 0, 3])) == pytest.approx(np.full(5, 3.0))  # 0 is where nothing is drawn
+    assert half_widths(np.zeros(4)) == pytest.approx(np.ones(4))
 
 
 def test_a_copy_of_a_trace_is_dropped_and_a_crossing_one_is_not():

@@ -211,6 +211,42 @@ def test_clipping_cuts_at_the_outer_edge_of_the_outermost_pixels():
     assert clip_to_frame(np.array([[-5.0, -5], [-9, 3]]), (10, 20)) == []
 
 
+def test_clipped_pieces_are_what_lies_inside():
+    rng, shape = np.random.default_rng(2), (30, 50)
+    for _ in range(20):
+        curve = np.column_stack([rng.uniform(-20, 70, 12), rng.uniform(-15, 45, 12)])
+        fine = np.column_stack([np.interp(np.linspace(0, 11, 110001), np.arange(12), c) for c in curve.T])
+        middle = (fine[1:] + fine[:-1]) / 2
+        inside = (np.abs(middle - [24.5, 14.5]) <= [25, 15]).all(axis=1)  # to the outermost pixels' outer edges
+        steps = np.hypot(*np.diff(fine, axis=0).T)
+        # A further column that is linear in x and y stays so at the cuts.
+        pieces = clip_to_frame(np.column_stack([curve, curve @ [2.0, -1.0]]), shape)
+        assert all(p[:, 2] == pytest.approx(p[:, :2] @ [2.0, -1.0]) for p in pieces)
+        assert sum(length_px(p[:, :2]) for p in pieces) == pytest.approx(steps[inside].sum(), abs=0.2)  # 1e-2 px a cut
+        assert len(pieces) == (np.diff(np.concatenate([[False], inside, [False]]).astype(int)) == 1).sum()
+
+
+def test_crossings_are_those_that_every_pair_of_segments_gives():
+    rng = np.random.default_rng(5)
+    # Steps of 0.2 to 2 px: neither even nor about 1.
+    turns = [rng.normal(scale=0.3, size=80).cumsum() + rng.uniform(0, 6) for _ in range(12)]
+    curves = [40 + (rng.uniform(0.2, 2.0, 80) * np.stack([np.cos(t), np.sin(t)])).T.cumsum(axis=0) for t in turns]
+    # Straight ones, along which the way to the crossing is as long as it looks.
+    curves += [np.linspace(p, q, 100) for p, q in ([[-20.0, -20], [90, 90]], [[-20, 81], [90, -29]], [[5, 80], [85, 76]])]
+    expected = []
+    for i, a in enumerate(curves):
+        for j, b in enumerate(curves[:i]):
+            r, s, q = np.diff(a, axis=0)[:, None], np.diff(b, axis=0)[None], b[None, :-1] - a[:-1, None]
+            det = r[..., 0] * s[..., 1] - r[..., 1] * s[..., 0]
+            t = (q[..., 0] * s[..., 1] - q[..., 1] * s[..., 0]) / det
+            u = (q[..., 0] * r[..., 1] - q[..., 1] * r[..., 0]) / det
+            for ka, kb in np.argwhere((t >= 0) & (t < 1) & (u >= 0) & (u < 1)):
+                at = length_px(a[: ka + 1]) + t[ka, kb] * np.hypot(*r[ka, 0])
+                expected.append((i, j, at))
+    found = [(c.first, c.second, c.at_first_px) for c in find_crossings(curves)]
+    assert len(expected) > 20 and np.array(found) == pytest.approx(np.array(expected))
+
+
 def test_crossings_are_found_with_their_angle():
     curves = [resample(np.array(p, dtype=float), 1.0) for p in ([[0, 0], [60, 0]], [[30, -30], [30, 30]], [[0, 9], [60, 9]])]
     found = find_crossings(curves)

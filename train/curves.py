@@ -132,23 +132,20 @@ def clip_to_frame(points_px: np.ndarray, shape: tuple[int, int]) -> list[np.ndar
     if is_closed(points) and inside.any():
         first = int(np.flatnonzero(~inside)[0])
         points = np.concatenate([points[first:-1], points[: first + 1]])
-    pieces: list[list[np.ndarray]] = []
-    for a, b in zip(points[:-1], points[1:]):
-        enter, leave = 0.0, 1.0
-        for axis in range(2):
-            delta = b[axis] - a[axis]
-            if delta == 0:
-                if not low[axis] <= a[axis] <= high[axis]:
-                    enter = np.inf
-                continue
-            t0, t1 = sorted(((low[axis] - a[axis]) / delta, (high[axis] - a[axis]) / delta))
-            enter, leave = max(enter, t0), min(leave, t1)
-        if enter > leave:
-            continue
-        if not pieces or enter > 0 or not np.array_equal(pieces[-1][-1], a):
-            pieces.append([a + enter * (b - a)])
-        pieces[-1].append(b if leave == 1.0 else a + leave * (b - a))
-    return [np.array(piece) for piece in pieces if len(piece) > 1]
+    a, b = points[:-1], points[1:]
+    start, delta = a[:, :2], b[:, :2] - a[:, :2]
+    moves = delta != 0
+    # Where a segment crosses the edges, as a share of its length; one along an axis lies between its edges or outside.
+    to_low, to_high = ((edge - start) / np.where(moves, delta, 1.0) for edge in (low, high))
+    between = (low <= start) & (start <= high)
+    enter = np.where(moves, np.minimum(to_low, to_high), np.where(between, 0.0, np.inf)).max(axis=1).clip(min=0.0)
+    leave = np.where(moves, np.maximum(to_low, to_high), 1.0).min(axis=1).clip(max=1.0)
+    kept = enter <= leave
+    a, b, enter, leave = a[kept], b[kept], enter[kept, None], leave[kept, None]
+    begin, end = a + enter * (b - a), np.where(leave == 1.0, b, a + leave * (b - a))
+    new = (enter[1:, 0] > 0) | (end[:-1] != a[1:]).any(axis=1)
+    first = np.flatnonzero(np.append(True, new))[: len(a)]
+    return [np.concatenate([begin[i : i + 1], end[i:j]]) for i, j in zip(first, np.append(first[1:], len(a)))]
 
 
 def distance_px(points_px: np.ndarray, curve_px: np.ndarray, reach_px: float = np.inf) -> np.ndarray:
@@ -215,7 +212,7 @@ def find_crossings(curves_px: Sequence[np.ndarray]) -> list[Crossing]:
     for i, a in enumerate(curves_px):
         for j in np.flatnonzero((low[i] <= high[:i]).all(axis=1) & (low[:i] <= high[i]).all(axis=1)).tolist():
             b = curves_px[j]
-            for ka, kb, ta, tb in _intersections(a, b):
+            for ka, kb, ta, tb in _intersections(a, b).tolist():
                 ka, kb = int(ka), int(kb)
                 cosine = min(1.0, abs(float(tangents[i][ka] @ tangents[j][kb])))
                 found.append(
@@ -231,23 +228,32 @@ def find_crossings(curves_px: Sequence[np.ndarray]) -> list[Crossing]:
 
 @numba.njit(cache=True, error_model="numpy")
 def _intersections(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Rows (segment of a, segment of b, t along a, t along b)."""
+    """Rows (segment of a, segment of b, t along a, t along b) of segments that start within 8 px of each other."""
     out = np.empty((4 * (len(a) + len(b)), 4))
     count = 0
+    # The longest step along b, at least a billionth of a pixel.
+    step = 1e-9
+    for j in range(len(b) - 1):
+        step = max(step, abs(b[j + 1, 0] - b[j, 0]) + abs(b[j + 1, 1] - b[j, 1]))
     for i in range(len(a) - 1):
         px, py = a[i]
         rx, ry = a[i + 1, 0] - px, a[i + 1, 1] - py
-        for j in range(len(b) - 1):
+        j = 0
+        while j < len(b) - 1:
             qx, qy = b[j, 0] - px, b[j, 1] - py
-            if abs(qx) + abs(qy) > 8.0:
+            off = abs(qx) + abs(qy)
+            if off > 8.0:
+                # In steps of this length no vertex of b comes near before that one.
+                j += max(1, int((off - 8.0) / step))
                 continue
             sx, sy = b[j + 1, 0] - b[j, 0], b[j + 1, 1] - b[j, 1]
+            j += 1
             det = rx * sy - ry * sx
             if det == 0.0:
                 continue
             t = (qx * sy - qy * sx) / det
             u = (qx * ry - qy * rx) / det
             if 0.0 <= t < 1.0 and 0.0 <= u < 1.0 and count < len(out):
-                out[count, 0], out[count, 1], out[count, 2], out[count, 3] = i, j, t, u
+                out[count, 0], out[count, 1], out[count, 2], out[count, 3] = i, j - 1, t, u
                 count += 1
     return out[:count]

@@ -17,9 +17,8 @@ import networkx
 import numba
 import numpy as np
 from scipy.ndimage import maximum_filter
-from scipy.spatial import cKDTree
 
-from train.strands import Strand
+from train.strands import Strand, near_pairs, nearest_pixels
 from train.targets import Maps
 from train.trace import strength_at
 
@@ -74,17 +73,21 @@ _FITS = {n: fit_matrix(n) for n in range(4, ARM + 1)}
 
 def arm(points: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
     """Position, outward unit heading and curvature at the last of `points` (V, 2), by a parabola through the end."""
-    tail = points[-ARM:]
-    n = len(tail)
+    position, heading, curvature = arms(points[None, -ARM:])
+    return position[0], heading[0], float(curvature[0])
+
+
+def arms(tails: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """As `arm`: positions (E, 2), headings (E, 2) and curvatures (E,) at the last of `tails` (E, n, 2), n at most ARM."""
+    n = tails.shape[1]
     if n < 4:
-        heading = tail[-1] - tail[0]
-        return tail[-1], heading / max(np.hypot(*heading), 1e-9), 0.0
-    # The slope is taken a vertex back from the end, where a parabola follows the noise less.
-    coefficients = _FITS[n] @ tail
-    heading = coefficients[1] - 2 * coefficients[0]
-    heading = heading / max(np.hypot(*heading), 1e-9)
-    bend = 2 * coefficients[0]
-    return coefficients[2], heading, float(heading[0] * bend[1] - heading[1] * bend[0])
+        position, heading, bend = tails[:, -1], tails[:, -1] - tails[:, 0], np.zeros((len(tails), 2))
+    else:
+        # The slope is taken a vertex back from the end, where a parabola follows the noise less.
+        coefficients = _FITS[n] @ tails
+        position, heading, bend = coefficients[:, 2], coefficients[:, 1] - 2 * coefficients[:, 0], 2 * coefficients[:, 0]
+    heading = heading / np.maximum(np.hypot(heading[:, 0], heading[:, 1]), 1e-9)[:, None]
+    return position, heading, heading[:, 0] * bend[:, 1] - heading[:, 1] * bend[:, 0]
 
 
 def hermite(p: np.ndarray, u: np.ndarray, q: np.ndarray, v: np.ndarray, t: np.ndarray) -> np.ndarray:
@@ -97,23 +100,25 @@ def hermite(p: np.ndarray, u: np.ndarray, q: np.ndarray, v: np.ndarray, t: np.nd
 
 def ends_of(strands: Sequence[Strand], maps: Maps) -> Ends:
     """Both ends of every open strand."""
-    rows = []
     caps = maximum_filter(np.asarray(maps.ends, dtype=np.float32), 3)
-    for n, strand in enumerate(strands):
-        if strand.fragment.closed:
-            continue
-        points, strength = strand.fragment.points, strand.fragment.strength
-        for last in (0, 1):
-            ordered = points if last else points[::-1]
-            position, heading, curvature = arm(ordered)
-            near = strength[-ARM:] if last else strength[:ARM]
-            width = np.median(planar_values(np.asarray(maps.half_width_px), ordered[-ARM:]))
-            cap = planar_values(caps, position[None])[0]
-            rows.append((2 * n + last, *position, *heading, curvature, np.median(near), width, cap, len(points)))
-    table = np.array(rows, dtype=np.float64).reshape(-1, 10)
+    ends = [(2 * n + last, s.fragment) for n, s in enumerate(strands) if not s.fragment.closed for last in (0, 1)]
+    number = np.array([n for n, _ in ends], dtype=np.int64)
+    length = np.array([len(f.points) for _, f in ends], dtype=np.float64)
+    position, heading = np.zeros((2, len(ends), 2))
+    curvature, strength, half_width_px = np.zeros((3, len(ends)))
+    # Arms of as many vertices together.
+    size = np.minimum(length, ARM).astype(int)
+    for n in np.unique(size).tolist():
+        rows = np.flatnonzero(size == n)
+        tails = np.array([f.points[-n:] if k % 2 else f.points[n - 1 :: -1] for k, f in (ends[row] for row in rows)])
+        near = np.array([f.strength[-n:] if k % 2 else f.strength[:n] for k, f in (ends[row] for row in rows)])
+        position[rows], heading[rows], curvature[rows] = arms(tails)
+        strength[rows] = np.median(near, axis=1)
+        widths = planar_values(np.asarray(maps.half_width_px), tails.reshape(-1, 2)).reshape(-1, n)
+        half_width_px[rows] = np.median(widths, axis=1)
     return Ends(
-        number=table[:, 0].astype(np.int64), position=table[:, 1:3], heading=table[:, 3:5], curvature=table[:, 5],
-        strength=table[:, 6], half_width_px=table[:, 7], end_value=table[:, 8], length=table[:, 9],
+        number=number, position=position, heading=heading, curvature=curvature, strength=strength,
+        half_width_px=half_width_px, end_value=planar_values(caps, position), length=length,
     )  # fmt: skip
 
 
@@ -121,13 +126,16 @@ def candidates(strands: Sequence[Strand], maps: Maps, volume: np.ndarray, reach:
     """Joints between ends up to `reach` map pixels apart that face each other, and all that were traced through."""
     ends = ends_of(strands, maps)
     row = {int(number): k for k, number in enumerate(ends.number)}
-    traced = {
-        tuple(sorted((row[2 * n + 1], row[s.kept]))) for n, s in enumerate(strands) if s.kept is not None
-    }  # fmt: skip
-    near = cKDTree(ends.position).query_pairs(reach, output_type="ndarray") if len(ends.number) > 1 else np.zeros((0, 2), int)
-    pairs = np.array(sorted(traced | {tuple(sorted(p)) for p in near.tolist()}), dtype=np.int64).reshape(-1, 2)
-    through = np.array([tuple(p) in traced for p in pairs.tolist()], dtype=bool)
-    i, j = pairs[:, 0], pairs[:, 1]
+    kept = [(row[2 * n + 1], row[s.kept]) for n, s in enumerate(strands) if s.kept is not None]
+    # A pair of rows i < j as one number.
+    count = max(1, len(ends.number))
+    traced, near = (
+        p.min(axis=1) * count + p.max(axis=1)
+        for p in (np.array(kept, dtype=np.int64).reshape(-1, 2), near_pairs(ends.position, reach))
+    )
+    pairs = np.union1d(traced, near)
+    through = np.isin(pairs, traced)
+    i, j = np.divmod(pairs, count)
     chord = ends.position[j] - ends.position[i]
     gap = np.hypot(*chord.T)
     facing = -(ends.heading[i] * ends.heading[j]).sum(axis=1)
@@ -261,14 +269,12 @@ def _angle(u: np.ndarray, v: np.ndarray) -> np.ndarray:
 def distractor_map(maps: Maps) -> np.ndarray:
     """The strongest of a network's maps of what is no line (Yh, Xh); 0 where it draws none."""
     drawn = getattr(maps, "distractors", None)
-    return np.zeros((1, 1), dtype=np.float32) if drawn is None or not len(drawn) else np.asarray(drawn).max(axis=0)
+    return np.zeros(maps.shape, dtype=np.float32) if drawn is None or not len(drawn) else np.asarray(drawn).max(axis=0)
 
 
 def planar_values(plane: np.ndarray, points: np.ndarray) -> np.ndarray:
     """Values (V,) of the nearest pixels of a map to points (V, 2) in map pixels."""
-    i = np.clip(np.rint(points[:, 0]).astype(int), 0, plane.shape[1] - 1)
-    j = np.clip(np.rint(points[:, 1]).astype(int), 0, plane.shape[0] - 1)
-    return plane[j, i].astype(np.float64)
+    return plane[nearest_pixels(points, plane.shape)].astype(np.float64)
 
 
 @numba.njit(cache=True, error_model="numpy")

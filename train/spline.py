@@ -15,7 +15,7 @@ import numba
 import numpy as np
 from scipy.linalg import cho_solve_banded, cholesky_banded
 
-from train.curves import arc_px, is_closed, resample
+from train.curves import is_closed, resample
 
 UNSEEN = 1e-3  # weight of a vertex laid across a gap, where a seen one has 1
 
@@ -29,11 +29,10 @@ def smoothing_spline(
     deviation is that of one coordinate, from the scatter of the vertices about the curve, and 0 for under 5 vertices.
     """
     closed = is_closed(points_px)
-    points = resample(points_px, step_px)
+    resampled = resample(np.column_stack([points_px, np.maximum(seen, UNSEEN)]), step_px)
+    points, weight = resampled[:, :2], resampled[:, 2]
     if len(points) < 5:
         return points, np.zeros(len(points))
-    arc = arc_px(points_px)
-    weight = np.interp(np.linspace(0.0, arc[-1], len(points)), arc, np.maximum(seen, UNSEEN))
     lap = 0
     if closed:
         lap = min(len(points) - 1, int(2 * wavelength_px / step_px) + 1)

@@ -12,6 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.ndimage import maximum_filter1d
 from scipy.spatial import cKDTree
 
 from train.targets import Maps
@@ -43,39 +44,18 @@ class Strand:
     tail: Fragment | None = None
 
 
-def contacts(fragments: list[Fragment], reach: float = TOGETHER) -> np.ndarray:
-    """Rows (P, 4) of int: fragment, vertex, fragment, vertex, of vertices of about one direction within `reach`.
-
-    Each pair is there in both orders. Neighbours along one fragment do not count.
-    """
-    if not fragments:
-        return np.zeros((0, 4), dtype=np.int64)
-    owner, vertex = _numbering(fragments)
-    points = np.concatenate([f.points for f in fragments])
-    tangent = np.concatenate([_tangents(f.points) for f in fragments])
-    pairs = cKDTree(points).query_pairs(reach, output_type="ndarray")
-    i, j = pairs[:, 0], pairs[:, 1]
-    length = np.array([len(f.points) for f in fragments])[owner[i]]
-    closed = np.array([f.closed for f in fragments])[owner[i]]
-    off = np.abs(vertex[i] - vertex[j])
-    off = np.where(closed, np.minimum(off, length - off), off)
-    other = (owner[i] != owner[j]) | (off > APART)
-    along = np.abs((tangent[i] * tangent[j]).sum(axis=1)) >= ALONG
-    i, j = i[other & along], j[other & along]
-    rows = np.stack([owner[i], vertex[i], owner[j], vertex[j]], axis=1)
-    return np.concatenate([rows, rows[:, [2, 3, 0, 1]]])
-
-
 def without_duplicates(fragments: list[Fragment]) -> list[Fragment]:
     """Fragments without those of which seven tenths run along one longer fragment."""
-    rows = contacts(fragments, 1.3)
+    if not fragments:
+        return []
+    vertices = _vertices_of(fragments)
     size = np.array([len(f.points) for f in fragments])
     order = np.lexsort((np.arange(len(size)), -size))
     rank = np.empty(len(size), dtype=np.int64)
     rank[order] = np.arange(len(size))
-    rows = rows[rank[rows[:, 0]] > rank[rows[:, 2]]]
-    rows = np.unique(rows[:, [0, 2, 1]], axis=0)
-    pairs, count = np.unique(rows[:, :2], axis=0, return_counts=True)
+    i, j = _contacts(vertices, 1.3).T
+    touched = np.stack([vertices.owner[i], vertices.owner[j], vertices.number[i]], axis=1)[rank[vertices.owner[i]] > rank[vertices.owner[j]]]
+    pairs, count = np.unique(np.unique(touched, axis=0)[:, :2], axis=0, return_counts=True)
     longer: dict[int, list[int]] = {}
     for (short, long), shared in zip(pairs.tolist(), count.tolist()):
         if shared > 0.7 * size[short]:
@@ -89,71 +69,114 @@ def without_duplicates(fragments: list[Fragment]) -> list[Fragment]:
 
 def cut_into_strands(fragments: list[Fragment], maps: Maps) -> list[Strand]:
     """The strands of all fragments. Strand n has ends 2 n (its first vertex) and 2 n + 1 (its last)."""
-    open_at = [np.zeros(len(f.points), dtype=bool) for f in fragments]
-    for a, i, _, _ in contacts(fragments):
-        open_at[a][i] = True
-    _open_at_tips(fragments, open_at)
     strands: list[Strand] = []
-    for fragment, flags in zip(fragments, open_at):
-        flags |= _inner_ends(fragment, maps.ends)
-        flags |= _kinks(fragment)
-        _cut(fragment, flags, strands)
+    if not fragments:
+        return strands
+    vertices = _vertices_of(fragments)
+    flags = _inner_ends(vertices, maps.ends) | _kinks(vertices)
+    flags[_contacts(vertices, TOGETHER)[:, 0]] = True
+    flags[_beside_tips(vertices)] = True
+    for fragment, its_flags in zip(fragments, np.split(flags, np.cumsum([len(f.points) for f in fragments]))):
+        _cut(fragment, its_flags, strands)
     return strands
 
 
-def _numbering(fragments: list[Fragment]) -> tuple[np.ndarray, np.ndarray]:
-    owner = np.repeat(np.arange(len(fragments)), [len(f.points) for f in fragments])
-    vertex = np.concatenate([np.arange(len(f.points)) for f in fragments])
-    return owner, vertex
+def near_pairs(points: np.ndarray, reach: float) -> np.ndarray:
+    """Rows (P, 2) of points (V, 2) up to `reach` apart, each pair once, in no order."""
+    # A tree that is asked once is built faster than it is balanced.
+    return cKDTree(points, balanced_tree=False, compact_nodes=False).query_pairs(reach, output_type="ndarray")
 
 
-def _tangents(points: np.ndarray) -> np.ndarray:
-    i = np.arange(len(points))
-    delta = points[np.minimum(i + 3, len(points) - 1)] - points[np.maximum(i - 3, 0)]
+def nearest_pixels(points: np.ndarray, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """Rows (V,) and columns (V,) of the nearest pixels of maps of `shape` to points (V, 2) in map pixels."""
+    last = np.array([shape[1] - 1, shape[0] - 1])
+    column, row = np.minimum(np.maximum(np.rint(points).astype(int), 0), last).T
+    return row, column
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Vertices:
+    """The vertices of all fragments one after another: `points` (V, 2) and (V,) of each one its fragment
+    `owner`, its `number` there, and of that fragment the `size` in vertices and whether it is `closed`."""
+
+    points: np.ndarray
+    owner: np.ndarray
+    number: np.ndarray
+    size: np.ndarray
+    closed: np.ndarray
+
+
+def _vertices_of(fragments: list[Fragment]) -> _Vertices:
+    size = np.array([len(f.points) for f in fragments])
+    owner = np.repeat(np.arange(len(fragments)), size)
+    return _Vertices(
+        points=np.concatenate([f.points for f in fragments]), owner=owner, size=size[owner],
+        number=np.arange(len(owner)) - (np.cumsum(size) - size)[owner], closed=np.array([f.closed for f in fragments])[owner],
+    )  # fmt: skip
+
+
+def _contacts(vertices: _Vertices, reach: float) -> np.ndarray:
+    """Pairs (P, 2), in both orders, of vertices of about one direction within `reach`.
+
+    Neighbours along one fragment do not count.
+    """
+    pairs = near_pairs(vertices.points, reach)
+    i, j = pairs[:, 0], pairs[:, 1]
+    tangent = _tangents(vertices)
+    off = np.abs(vertices.number[i] - vertices.number[j])
+    off = np.where(vertices.closed[i], np.minimum(off, vertices.size[i] - off), off)
+    other = (vertices.owner[i] != vertices.owner[j]) | (off > APART)
+    along = np.abs((tangent[i] * tangent[j]).sum(axis=1)) >= ALONG
+    pairs = pairs[other & along]
+    return np.concatenate([pairs, pairs[:, ::-1]])
+
+
+def _tangents(vertices: _Vertices) -> np.ndarray:
+    first = np.arange(len(vertices.points)) - vertices.number
+    ahead, behind = np.minimum(vertices.number + 3, vertices.size - 1), np.maximum(vertices.number - 3, 0)
+    delta = vertices.points[first + ahead] - vertices.points[first + behind]
     return delta / np.maximum(np.hypot(delta[:, 0], delta[:, 1]), 1e-9)[:, None]
 
 
-def _open_at_tips(fragments: list[Fragment], open_at: list[np.ndarray]) -> None:
-    """Open every fragment where the end of another lies beside it."""
-    if not fragments:
-        return
-    owner, vertex = _numbering(fragments)
-    tree = cKDTree(np.concatenate([f.points for f in fragments]))
-    for n, fragment in enumerate(fragments):
-        if fragment.closed:
-            continue
-        last = len(fragment.points) - 1
-        for tip in (0, last):
-            near = np.array(tree.query_ball_point(fragment.points[tip], TIP_REACH, return_sorted=True), dtype=np.int64)
-            near = near[(owner[near] != n) | (np.abs(vertex[near] - tip) > APART)]
-            for other in np.unique(owner[near]):
-                own = near[owner[near] == other]
-                distance = np.hypot(*(tree.data[own] - fragment.points[tip]).T)
-                open_at[other][vertex[own[np.argmin(distance)]]] = True
+def _beside_tips(vertices: _Vertices) -> np.ndarray:
+    """Which vertices the end of another fragment lies beside."""
+    tips = np.flatnonzero(((vertices.number == 0) | (vertices.number == vertices.size - 1)) & ~vertices.closed)
+    found = cKDTree(vertices.points).query_ball_point(vertices.points[tips], TIP_REACH)
+    tip = np.repeat(tips, [len(near) for near in found])
+    near = np.array([v for some in found for v in some], dtype=np.int64)
+    foreign = (vertices.owner[near] != vertices.owner[tip]) | (np.abs(vertices.number[near] - vertices.number[tip]) > APART)
+    tip, near = tip[foreign], near[foreign]
+    # Of every fragment near a tip the nearest vertex, of two as near the first.
+    owner, distance = vertices.owner[near], np.hypot(*(vertices.points[near] - vertices.points[tip]).T)
+    order = np.lexsort((near, distance, owner, tip))
+    _, first = np.unique((tip * len(vertices.points) + owner)[order], return_index=True)
+    return near[order[first]]
 
 
-def _inner_ends(fragment: Fragment, ends: np.ndarray) -> np.ndarray:
+def _inner_ends(vertices: _Vertices, ends: np.ndarray) -> np.ndarray:
     """Vertices (V,) at local maxima of the map of ends."""
-    i = np.clip(np.rint(fragment.points[:, 0]).astype(int), 0, ends.shape[1] - 1)
-    j = np.clip(np.rint(fragment.points[:, 1]).astype(int), 0, ends.shape[0] - 1)
-    value = np.asarray(ends, dtype=np.float32)[j, i]
-    padded = np.pad(value, 3, constant_values=-1.0)
-    peak = (value >= END_LEVEL) & (value >= np.lib.stride_tricks.sliding_window_view(padded, 7).max(axis=1))
-    if not fragment.closed:
-        # The trace's own ends.
-        peak[:END_MARGIN] = peak[-END_MARGIN:] = False
-    return peak
+    value = np.asarray(ends, dtype=np.float32)[nearest_pixels(vertices.points, ends.shape)]
+    own = ~vertices.closed & ((vertices.number < END_MARGIN) | (vertices.number >= vertices.size - END_MARGIN))
+    return (value >= END_LEVEL) & (value >= _most_within(vertices, value, 3)) & ~own
 
 
-def _kinks(fragment: Fragment) -> np.ndarray:
-    points, n = fragment.points, len(fragment.points)
-    turn = np.zeros(n)
-    if n > 8:
-        before, after = points[4:-4] - points[:-8], points[8:] - points[4:-4]
-        cross = before[:, 0] * after[:, 1] - before[:, 1] * after[:, 0]
-        turn[4:-4] = np.abs(np.arctan2(cross, (before * after).sum(axis=1)))
-    padded = np.pad(turn, 3)
-    return (turn >= KINK_RAD) & (turn >= np.lib.stride_tricks.sliding_window_view(padded, 7).max(axis=1))
+def _kinks(vertices: _Vertices) -> np.ndarray:
+    """Vertices (V,) where a fragment turns most, and sharply."""
+    turn = np.zeros(len(vertices.points))
+    v = np.flatnonzero((vertices.number >= 4) & (vertices.number < vertices.size - 4))
+    before, after = vertices.points[v] - vertices.points[v - 4], vertices.points[v + 4] - vertices.points[v]
+    cross = before[:, 0] * after[:, 1] - before[:, 1] * after[:, 0]
+    turn[v] = np.abs(np.arctan2(cross, (before * after).sum(axis=1)))
+    return (turn >= KINK_RAD) & (turn >= _most_within(vertices, turn, 3))
+
+
+def _most_within(vertices: _Vertices, value: np.ndarray, reach: int) -> np.ndarray:
+    """The greatest of values (V,) >= 0 within `reach` vertices along a fragment."""
+    # Zeros between the fragments keep them apart.
+    place = np.arange(len(value)) + reach * vertices.owner
+    apart = np.zeros(place[-1] + 1, dtype=value.dtype)
+    apart[place] = value
+    return maximum_filter1d(apart, 2 * reach + 1, mode="constant")[place]
 
 
 def _cut(fragment: Fragment, flags: np.ndarray, strands: list[Strand]) -> None:
@@ -179,20 +202,21 @@ def _cut(fragment: Fragment, flags: np.ndarray, strands: list[Strand]) -> None:
             before, after = before - n * (m == 0), after + n * (m == count - 1)
         # Where a trace went on, each side takes half of the stretch; where it did not, all of what it showed.
         goes_on, came = fragment.closed or m + 1 < count, fragment.closed or m > 0
-        head = np.arange((before + i) // 2 if came else 0, i)
-        tail = np.arange(j, (j + after) // 2 if goes_on else n)
         strands.append(
             Strand(
-                fragment=_part(fragment, np.arange(i, j)),
+                fragment=_part(fragment, i, j),
                 kept=2 * (begin + (m + 1) % count) if goes_on else None,
-                between=_part(fragment, np.arange(j, after) % n) if goes_on else None,
-                head=_part(fragment, head % n),
-                tail=_part(fragment, tail % n),
+                between=_part(fragment, j, after) if goes_on else None,
+                head=_part(fragment, (before + i) // 2 if came else 0, i),
+                tail=_part(fragment, j, (j + after) // 2 if goes_on else n),
             )
         )
 
 
-def _part(fragment: Fragment, index: np.ndarray) -> Fragment:
+def _part(fragment: Fragment, i: int, j: int) -> Fragment:
+    """Vertices i to j; under 0 and from V on they go round."""
+    n = len(fragment.points)
+    index = slice(i, j) if 0 <= i <= j <= n else np.arange(i, j) % n
     return Fragment(points=fragment.points[index], strength=fragment.strength[index], bridged=fragment.bridged[index])
 
 

@@ -178,15 +178,25 @@ def _local_maxima(volume: np.ndarray, level: float) -> tuple[np.ndarray, np.ndar
 def _bin_values(volume: np.ndarray, x: float, y: float, out: np.ndarray) -> None:
     """All orientations at (x, y), bilinear, the border repeated outside."""
     rows, columns, bins = volume.shape
+    i, j, i1, j1, fx, fy = _cell(rows, columns, x, y)
+    for k in range(bins):
+        out[k] = _bilinear(volume, i, j, i1, j1, fx, fy, k)
+
+
+@numba.njit(cache=True, error_model="numpy")
+def _cell(rows: int, columns: int, x: float, y: float) -> tuple[int, int, int, int, float, float]:
+    """Columns and rows of the four pixels about (x, y), and how far it is from the first to the last."""
     x = min(max(x, 0.0), columns - 1.0)
     y = min(max(y, 0.0), rows - 1.0)
     i, j = int(x), int(y)
-    i1, j1 = min(i + 1, columns - 1), min(j + 1, rows - 1)
-    fx, fy = x - i, y - j
-    for k in range(bins):
-        top = volume[j, i, k] + fx * (volume[j, i1, k] - volume[j, i, k])
-        low = volume[j1, i, k] + fx * (volume[j1, i1, k] - volume[j1, i, k])
-        out[k] = top + fy * (low - top)
+    return i, j, min(i + 1, columns - 1), min(j + 1, rows - 1), x - i, y - j
+
+
+@numba.njit(cache=True, error_model="numpy")
+def _bilinear(volume: np.ndarray, i: int, j: int, i1: int, j1: int, fx: float, fy: float, k: int) -> float:
+    top = volume[j, i, k] + fx * (volume[j, i1, k] - volume[j, i, k])
+    low = volume[j1, i, k] + fx * (volume[j1, i1, k] - volume[j1, i, k])
+    return top + fy * (low - top)
 
 
 @numba.njit(cache=True, error_model="numpy")
@@ -255,19 +265,23 @@ def _typical_spread(volume: np.ndarray, seeds: np.ndarray) -> float:
 @numba.njit(cache=True, error_model="numpy")
 def strength_at(volume: np.ndarray, x: float, y: float, heading: float) -> float:
     """Strength in [0, 1] of the ridge through (x, y) in a direction, at just that state."""
-    bins = volume.shape[2]
-    values = np.empty(bins)
-    _bin_values(volume, x, y, values)
-    position = heading * bins / np.pi
-    strength = 0.0
-    for q in range(-1, 3):
-        k = int(np.floor(position)) + q
-        strength += values[k % bins] * max(0.0, 1.0 - abs(k - position) / 1.5)
-    return min(1.0, strength)
+    return min(1.0, _triangle(volume, x, y, heading * volume.shape[2] / np.pi, 1.5))
 
 
 @numba.njit(cache=True, error_model="numpy")
-def _side_step(volume: np.ndarray, x: float, y: float, heading: float, scratch: np.ndarray) -> float:
+def _triangle(volume: np.ndarray, x: float, y: float, position: float, reach: float) -> float:
+    """Sum over the orientations within `reach` < 2 bins of a direction at (x, y), weighted by a triangle."""
+    rows, columns, bins = volume.shape
+    i, j, i1, j1, fx, fy = _cell(rows, columns, x, y)
+    total = 0.0
+    for q in range(-1, 3):
+        k = int(np.floor(position)) + q
+        total += _bilinear(volume, i, j, i1, j1, fx, fy, k % bins) * max(0.0, 1.0 - abs(k - position) / reach)
+    return total
+
+
+@numba.njit(cache=True, error_model="numpy")
+def _side_step(volume: np.ndarray, x: float, y: float, heading: float) -> float:
     """How far the ridge lies to the left of the heading, within 1.5 map pixels: mean shift of the squared profile."""
     bins = volume.shape[2]
     position = heading * bins / np.pi
@@ -276,11 +290,7 @@ def _side_step(volume: np.ndarray, x: float, y: float, heading: float, scratch: 
     moment = 0.0
     for n in range(-3, 4):
         offset = 0.5 * n
-        _bin_values(volume, x + offset * nx, y + offset * ny, scratch)
-        value = 0.0
-        for q in range(-1, 3):
-            k = int(np.floor(position)) + q
-            value += scratch[k % bins] * max(0.0, 1.0 - abs(k - position) / 1.8)
+        value = _triangle(volume, x + offset * nx, y + offset * ny, position, 1.8)
         w = value * value * np.exp(-0.5 * (offset / 0.8) ** 2)
         weight += w
         moment += w * offset
@@ -335,7 +345,7 @@ def _follow(volume, ends, occupied, name, x, y, heading, curvature, level, coast
         strength0 = _orientation_near(scratch, heading1 * bins / np.pi)[1]
         trust = min(1.0, strength0 / 0.5)
         if strength0 >= 0.5 * level:
-            step = min(0.6, max(-0.6, _side_step(volume, x1, y1, heading1, scratch))) * min(1.0, trust * gains[2])
+            step = min(0.6, max(-0.6, _side_step(volume, x1, y1, heading1))) * min(1.0, trust * gains[2])
             x1 -= step * np.sin(heading1)
             y1 += step * np.cos(heading1)
         _bin_values(volume, x1, y1, scratch)
@@ -395,7 +405,7 @@ def _trace_all(volume, ends, seeds, level, coast, overlap, shortest, gains):
             _bin_values(volume, x, y, scratch)
             mode = _orientation_near(scratch, heading * bins / np.pi)[0]
             heading += 0.7 * (mode * np.pi / bins - heading)
-            step = min(0.5, max(-0.5, _side_step(volume, x, y, heading, scratch)))
+            step = min(0.5, max(-0.5, _side_step(volume, x, y, heading)))
             x -= step * np.sin(heading)
             y += step * np.cos(heading)
         _bin_values(volume, x, y, scratch)
