@@ -23,6 +23,7 @@ from render.card import card, check_same, header, split_indices, summary
 from render.micrograph import Micrograph
 from render.on_device import check_modelled
 from render.sample import SampleConfig, sample
+from render.sample_config import FileScene
 from render.shards import (
     Plan,
     clear_staging,
@@ -95,6 +96,10 @@ def render_dataset(
         return path
     split = split_indices(plan.n, seed, max(1, len(sampling.beam.series)))
     ready = {} if state else {0: simulate_batch([first_scene], device, library)[0]}
+    if device != "cpu" and not sampling.beam.series and not isinstance(sampling.scene, FileScene):
+        # Else the run would end at the first frame that has one.
+        require(not any(sampling.surroundings.twin_share.values()), "surroundings.twin_share", f"be 0 on {device}", "more",
+                "twins are modelled on the CPU only")  # fmt: skip
     if state is None:
         create_dataset(path, plan, attributes, split)
     try:
