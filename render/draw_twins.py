@@ -18,7 +18,7 @@ from render.draw import Distribution
 from render.foil import FoilShape
 from render.surroundings_config import SurroundingsConfig
 
-FLATTEST_DEG = 20.0  # between twin plane and foil; flatter, the strip in which a lamella crosses the foil fills the field
+FLATTEST_DEG = 25.0  # between twin plane and foil; flatter, the strip in which a lamella crosses the foil fills the field
 CENTRAL = 0.4  # a packet's middle lies within this part of the field to each side of the centre
 
 
