@@ -83,6 +83,10 @@ def render_dataset(
     sampling = SampleConfig.from_dict(config)
     known = isinstance(device, str) and device.partition(":")[0] in ("cpu", "cuda") and not device.startswith("cpu:")
     require(known, "device", "be cpu, cuda or cuda:N", device)
+    if device != "cpu" and not sampling.beam.series and not isinstance(sampling.scene, FileScene):
+        # Else the run would end at the first frame that has one.
+        require(not any(sampling.surroundings.twin_share.values()), "surroundings.twin_share", f"be 0 on {device}", "more",
+                "twins are modelled on the CPU only")  # fmt: skip
     n, seed, workers = _whole(n, "n", 1), _whole(seed, "seed", 0), _whole(workers, "workers", 0)
     first_scene = sample(sampling, seed, 0)
     # A scene read from a file brings its own shape.
@@ -96,10 +100,6 @@ def render_dataset(
         return path
     split = split_indices(plan.n, seed, max(1, len(sampling.beam.series)))
     ready = {} if state else {0: simulate_batch([first_scene], device, library)[0]}
-    if device != "cpu" and not sampling.beam.series and not isinstance(sampling.scene, FileScene):
-        # Else the run would end at the first frame that has one.
-        require(not any(sampling.surroundings.twin_share.values()), "surroundings.twin_share", f"be 0 on {device}", "more",
-                "twins are modelled on the CPU only")  # fmt: skip
     if state is None:
         create_dataset(path, plan, attributes, split)
     try:

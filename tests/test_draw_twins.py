@@ -14,6 +14,7 @@ from physics.errors import InputError
 from physics.foil import Foil
 from physics.twin import shared_with_twin, twin_rotation
 from render import sample, simulate
+from render.bulk import render_dataset
 from render.config import compose
 from render.draw import Fixed
 from render.draw_twins import draw_twins, twin_planes
@@ -122,3 +123,10 @@ def test_bad_tear_and_twin_configurations_are_refused_in_one_line(change, said):
     with pytest.raises(InputError) as refused:
         SampleConfig.from_dict({"surroundings": change})
     assert said in str(refused.value) and "\n" not in str(refused.value)
+
+
+def test_a_run_on_a_gpu_is_refused_before_it_starts_where_twins_may_be_drawn(tmp_path):
+    values = compose("render", ["out=x", "surfaces=false", "surroundings.twin_share=0.01"], ("out",))
+    with pytest.raises(InputError, match="surroundings.twin_share must be 0 on cuda") as refused:
+        render_dataset(values, tmp_path / "a.zarr", n=2, device="cuda", progress=False)
+    assert "\n" not in str(refused.value) and not (tmp_path / "a.zarr").exists()
