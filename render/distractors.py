@@ -5,12 +5,16 @@ Axes: (Y, X) image rows and columns, K vertices of a curve.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from physics.clipping import divided
 from physics.deposit import covered
 from physics.frames import column_positions_nm, pixel_from_image
+from physics.opening import Opening
 from physics.particle import DISCS
+from physics.polygon import polygon_covers
 from physics.slip_trace import SLIP_TRACE
 from render.micrograph import Distractor
 from render.scene import Scene
@@ -21,6 +25,7 @@ from render.specimen import LEAST_PHASE_RAD, Specimen, fault_heights
 CONTOUR_HALF_WIDTH = 0.35
 CONTOUR_VARIATION = 1.5
 EDGE_STEP_PX = 4.0  # vertices of an edge stand no farther apart, so that one that crosses the frame has some in it
+TORN_STEP_PX = 1.0  # no farther than this from where a tear opens into a hole does its border end
 PARTICLE_KINDS = {"coherent_sphere": "precipitate", "plate": "precipitate"}
 WIDEST_RIBBON_NM = 20.0
 
@@ -92,38 +97,62 @@ def _twins(scene: Scene, specimen: Specimen) -> list[Distractor]:
     foil, found = specimen.foil, []
     for twin_nm in foil.twins_nm:
         band = (twin_nm > 0) & (twin_nm < foil.entrance_z_nm - foil.exit_z_nm)
-        found.append(Distractor(kind="boundary", mask=band | (_changes(twin_nm > 0) & (foil.thickness_nm > 0))))
+        # Where a twin ends because the first grain does, at a hole or a boundary, that is labelled as what it is.
+        found.append(Distractor(kind="boundary", mask=band | _changes(twin_nm > 0, foil.entrance_z_nm > foil.exit_z_nm)))
     return found
 
 
-def _changes(there: np.ndarray) -> np.ndarray:
-    """Pixels (Y, X) on both sides of a border of a mask."""
+def _changes(there: np.ndarray, within: np.ndarray | None = None) -> np.ndarray:
+    """Pixels (Y, X) on both sides of a border of a mask, both `within` another where one is given."""
     changes = np.zeros(there.shape, dtype=bool)
     for axis in (0, 1):
         step = np.diff(there, axis=axis)
+        if within is not None:
+            step &= ~np.diff(within, axis=axis) & np.delete(within, -1, axis=axis)
         changes |= np.pad(step, [(0, 1) if a == axis else (0, 0) for a in (0, 1)])
         changes |= np.pad(step, [(1, 0) if a == axis else (0, 0) for a in (0, 1)])
     return changes
 
 
 def _edges(scene: Scene, specimen: Specimen) -> list[Distractor]:
-    """Borders of holes and tears, and the rolled-up lips of tears."""
+    """Borders of holes and tears, and the rolled-up lips of tears. Where a tear opens into a hole neither has a border."""
     rolled = specimen.foil.rolled_nm > 0
     found = [Distractor(kind="edge", mask=rolled)] if rolled.any() else []
-    for opening in (*scene.foil.openings, *(tear.opening for tear in scene.foil.tears)):
+    tears = [tear.opening for tear in scene.foil.tears]
+    openings = [*scene.foil.openings, *tears]
+    for i, opening in enumerate(openings):
         closed = np.concatenate([opening.outline_nm, opening.outline_nm[:1]])
-        fine = divided(closed, EDGE_STEP_PX * scene.pixel_nm)
-        points = np.column_stack([fine, np.zeros(len(fine))])
-        found.append(Distractor(kind="edge", points_px=pixel_from_image(points, scene.shape, scene.pixel_nm).astype(np.float32)))
+        others = openings[:i] + openings[i + 1 :] if i >= len(scene.foil.openings) else tears
+        fine = divided(closed, (TORN_STEP_PX if others else EDGE_STEP_PX) * scene.pixel_nm)
+        for piece in _outside(fine, others):
+            points = np.column_stack([piece, np.zeros(len(piece))])
+            found.append(Distractor(kind="edge", points_px=pixel_from_image(points, scene.shape, scene.pixel_nm).astype(np.float32)))
     return found
+
+
+def _outside(closed_nm: np.ndarray, openings: Sequence[Opening]) -> list[np.ndarray]:
+    """The parts (K', 2) of a closed curve (K, 2) at whose vertices there is none of `openings`."""
+    covered = np.zeros(len(closed_nm), dtype=bool)
+    for opening in openings:
+        covered |= polygon_covers(opening.outline_nm, closed_nm[:, 0], closed_nm[:, 1])
+    if not covered.any():
+        return [closed_nm]
+    # A cut curve begins at a vertex that is covered, so that no part of it is two.
+    first = int(np.argmax(covered))
+    points, free = (np.roll(array[:-1], -first, axis=0) for array in (closed_nm, ~covered))
+    runs = np.split(np.arange(len(points)), np.flatnonzero(np.diff(free)) + 1)
+    return [points[run] for run in runs if free[run[0]] and len(run) > 1]
 
 
 def _bend_contour(scene: Scene, specimen: Specimen) -> list[Distractor]:
     w = specimen.foil.s_inv_nm * specimen.two_beam.xi_g_nm
     if np.ptp(w) < CONTOUR_VARIATION:
         return []
-    first_grain = specimen.foil.entrance_z_nm > specimen.foil.exit_z_nm
-    return [Distractor(kind="bend_contour", mask=(np.abs(w) < CONTOUR_HALF_WIDTH) & first_grain)]
+    contour = (np.abs(w) < CONTOUR_HALF_WIDTH) & (specimen.foil.entrance_z_nm > specimen.foil.exit_z_nm)
+    if specimen.foil_shape.lipped:
+        # Lips vary w far more than the rest of the foil, which may lie near 0 all over without a contour in it.
+        contour &= np.hypot(*np.gradient(w)) * max(scene.shape) >= CONTOUR_VARIATION
+    return [Distractor(kind="bend_contour", mask=contour)]
 
 
 def _in_frame(distractor: Distractor, shape: tuple[int, int]) -> bool:

@@ -6,6 +6,7 @@ Axes: K vertices, N lines.
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
@@ -46,8 +47,11 @@ def burgers_of(crystal: Crystal, g_hkl: tuple[int, int, int], rng: np.random.Gen
 
 
 def draw_backdrops(config: StrokeScene, shape: tuple[int, int], rng: np.random.Generator) -> tuple[Backdrop, ...]:
-    """Two windows of files of the folder, of two files where there are two, with weights that sum to 1."""
-    files = _listed(str(config.backgrounds))
+    """Two windows of files of the folder, of two files where there are two, with weights that sum to 1.
+
+    Files are named from the working directory, so that a Scene says nothing of the machine it was drawn on.
+    """
+    files = _listed(str(Path(str(config.backgrounds)).resolve()))
     chosen = rng.choice(len(files), 2, replace=len(files) < 2)
     blend = float(config.blend.draw(rng))
     drawn = []
@@ -55,7 +59,7 @@ def draw_backdrops(config: StrokeScene, shape: tuple[int, int], rng: np.random.G
         path, sha256, size = files[int(k)]
         at_px = tuple(int(rng.integers(length - wanted + 1)) for length, wanted in zip(enlarged_size(size, shape), shape))
         turns = int(rng.integers(4)) if shape[0] == shape[1] else 2 * int(rng.integers(2))
-        drawn.append(Backdrop(weight=weight, file=path, sha256=sha256, at_px=at_px, mirrored=bool(rng.integers(2)), quarter_turns=turns))
+        drawn.append(Backdrop(weight=weight, file=Path(os.path.relpath(path)).as_posix(), sha256=sha256, at_px=at_px, mirrored=bool(rng.integers(2)), quarter_turns=turns))
     return tuple(drawn)
 
 
@@ -111,6 +115,6 @@ def _listed(folder: str) -> tuple[tuple[str, str, tuple[int, int]], ...]:
     for file in image_files(Path(folder)):
         grey = read_grey(file)
         if grey.ndim == 2 and len(np.unique(grey)) > 2:
-            found.append((str(file.resolve()), file_sha256(file), grey.shape))
-    require(bool(found), "scene.backgrounds", "hold micrographs", f"masks only in {folder}")
+            found.append((str(file), file_sha256(file), grey.shape))
+    require(bool(found), "scene.backgrounds", "hold micrographs", f"masks only in {Path(folder).name}")
     return tuple(found)

@@ -1,4 +1,4 @@
-"""Drawing what surrounds the lines: relief, holes and edges, a second grain, deposits.
+"""Drawing what surrounds the lines: relief, holes and edges, a second grain, tears, twins, deposits.
 
 Axes: K outline vertices.
 """
@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from physics.beam import BeamCondition, xi_g_nm
+from physics.beam import BeamCondition
 from physics.boundary import GrainBoundary
 from physics.crystal import Crystal
 from physics.deposit import Deposit
@@ -19,6 +19,8 @@ from physics.foil import Foil
 from physics.frames import field_nm
 from physics.opening import Opening
 from physics.relief import Relief
+from render.draw_tears import draw_tears
+from render.draw_twins import draw_twins, other_condition
 from render.mixture import Film
 from render.surroundings_config import SurroundingsConfig
 
@@ -32,7 +34,7 @@ def surrounded_foil(
     config: SurroundingsConfig, foil: Foil, crystal: Crystal, beam: BeamCondition, shape: tuple[int, int], pixel_nm: float,
     rng: np.random.Generator,
 ) -> Foil:  # fmt: skip
-    """`foil` with relief, openings and a second grain as drawn."""
+    """`foil` with relief, openings, a second grain, tears and twins as drawn."""
     width_nm, height_nm = field_nm(shape, pixel_nm)
     openings = []
     taper_nm = config.taper_px.draw(rng) * pixel_nm
@@ -46,7 +48,13 @@ def surrounded_foil(
     boundary = None
     if rng.random() < config.boundary_share.draw(rng):
         boundary = _boundary(config, foil, crystal, beam, width_nm, height_nm, rng)
-    return replace(foil, relief=_relief(config, pixel_nm, rng), openings=tuple(openings), boundary=boundary)
+    # Streams of their own: a configuration without tears and twins draws what it drew before there were any.
+    of_tears, of_twins = rng.spawn(2)
+    return replace(
+        foil, relief=_relief(config, pixel_nm, rng), openings=tuple(openings), boundary=boundary,
+        tears=draw_tears(config, tuple(openings), beam, shape, pixel_nm, of_tears),
+        twins=draw_twins(config, foil, crystal, beam, shape, pixel_nm, of_twins),
+    )  # fmt: skip
 
 
 def draw_deposits(
@@ -120,15 +128,8 @@ def _boundary(
     offset = rng.uniform(0.15, 0.45) * (abs(toward[0]) * width_nm + abs(toward[1]) * height_nm)
     tilt = math.radians(config.boundary_tilt_deg.draw(rng))
     normal = [*(math.sin(tilt) * toward), math.cos(tilt) * rng.choice([-1.0, 1.0])]
-    xi_nm = xi_g_nm(crystal, beam) * float(rng.uniform(0.7, 1.8))
-    # The foil bends both grains alike; the second one's g points anywhere in the image.
-    bend, g_azimuth = math.radians(foil.curvature_azimuth_deg), rng.uniform(0, 2 * np.pi)
-    axis = np.array([math.cos(bend), math.sin(bend)])
-    g_along = float(np.linalg.norm(crystal.reciprocal_vector_inv_nm(beam.g_hkl))) * math.cos(g_azimuth - bend)
-    turn = -foil.curvature_inv_um * g_along * axis
-    return GrainBoundary(point_nm=[*(offset * toward), 0.0], normal=normal, s_inv_nm=float(config.second_s_xi.draw(rng)) / xi_nm,
-                         xi_g_nm=xi_nm, xi_prime_over_xi=beam.xi_0_prime_over_xi_g,
-                         turn_inv_nm_per_um=tuple(turn))  # fmt: skip
+    return GrainBoundary(point_nm=[*(offset * toward), 0.0], normal=normal,
+                         **other_condition(foil, crystal, beam, config.second_s_xi, rng))  # fmt: skip
 
 
 def _edge_outline(width_nm: float, height_nm: float, reach: float, rng: np.random.Generator) -> np.ndarray:

@@ -48,7 +48,7 @@ class FoilMaps:
     `entrance_z_nm` >= `exit_z_nm`, the column of the first grain, equal where there is none (the thin side of a wedge, a
     hole, the second grain). `thickness_nm` is that of the whole foil along the local normal: the vertical extent times
     the cosine of the mid-surface's slope. `s_inv_nm` is the local excitation error of g. `second_grain_nm` is the
-    length of a column in the second grain, `twins_nm` (T, Y, X) in each twin, `rolled_nm` in rolled-up lips of tears.
+    length of a column in the second grain, `twins_nm` (T, Y, X) in each twin (where two cross, in the first of them), `rolled_nm` in rolled-up lips of tears.
     `free_paths` is the number of mean free paths through deposits and inclusions.
     """
 
@@ -280,9 +280,13 @@ def foil_maps(
             entrance_z_nm, exit_z_nm = _without(entrance_z_nm, exit_z_nm, *cast.grain_z_nm)
     # A twin interrupts the first grain alone: beyond the boundary its column is counted with the second.
     twins_nm = np.zeros((len(foil.twins), *shape))
+    earlier: list[tuple[np.ndarray, np.ndarray]] = []
     for twin_nm, (upper, lower) in zip(twins_nm, cast.twins_z_nm):
-        inside_nm = np.minimum(upper, entrance_z_nm) - np.maximum(lower, exit_z_nm)
-        twin_nm[:] = np.where(inside_nm > 0, inside_nm, 0.0)  # nan: a ray that misses it
+        inside = np.minimum(upper, entrance_z_nm) > np.maximum(lower, exit_z_nm)  # nan: a ray that misses it
+        upper, lower = np.where(inside, np.minimum(upper, entrance_z_nm), 0.0), np.where(inside, np.maximum(lower, exit_z_nm), 0.0)
+        # Where two cross, one crystal is there: that of the first.
+        twin_nm[:] = np.maximum(upper - lower - _taken_nm(upper, lower, earlier), 0.0)
+        earlier.append((upper, lower))
     return FoilMaps(
         entrance_z_nm=entrance_z_nm,
         exit_z_nm=exit_z_nm,
@@ -315,6 +319,20 @@ def _columns_by_numpy(
         rolled_nm=np.zeros(shape),
         free_paths=free_paths,
     )
+
+
+def _taken_nm(upper_nm: np.ndarray, lower_nm: np.ndarray, others: Sequence[tuple[np.ndarray, np.ndarray]]) -> np.ndarray | float:
+    """Length (Y, X) of the stretches between two heights that some of the `others` cover, each place once."""
+    if not others:
+        return 0.0
+    cut = [(np.clip(high, lower_nm, upper_nm), np.clip(low, lower_nm, upper_nm)) for high, low in others]
+    bounds = np.sort(np.stack([height for pair in cut for height in pair]), axis=0)
+    taken_nm = np.zeros(upper_nm.shape)
+    for below, above in zip(bounds[:-1], bounds[1:]):
+        middle = (below + above) / 2
+        covered = np.any([(low < middle) & (middle < high) for high, low in cut], axis=0)
+        taken_nm += np.where(covered, above - below, 0.0)
+    return taken_nm
 
 
 def _without(

@@ -52,7 +52,7 @@ def check_consistency(scene: Scene) -> None:
 def check_beams(scene: Scene) -> None:
     """Raise InputError for many beams that the crystal forbids, or off the row of g where a bent foil turns them."""
     beams = beam_set(scene.crystal, scene.beam)
-    bent = scene.foil.curvature_inv_um != 0 or scene.foil.cross_curvature_inv_um != 0
+    bent = scene.foil.curvature_inv_um != 0 or scene.foil.cross_curvature_inv_um != 0 or any(tear.lips == "bent" for tear in scene.foil.tears)
     require(beams is None or beams.multiples is not None or not bent, "beam.beams_hkl", "be multiples of g where the foil is bent",
             scene.beam.beams_hkl, "take a flat foil or beam.row")  # fmt: skip
     if scene.beam.aperture_mrad is not None:

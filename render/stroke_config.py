@@ -65,5 +65,5 @@ class StrokeScene:
         return self.backgrounds is None
 
 
-# No holes, edges or second grain under a stroke: there a line would end, and nothing held by a film.
-WHOLE_FOIL = {name: Fixed(0) for name in ("edge_share", "hole_share", "boundary_share")} | {"film_depth_nm": Fixed(None)}
+# No holes, edges, tears or second grain under a stroke: there a line would end, and nothing held by a film.
+WHOLE_FOIL = {name: Fixed(0) for name in ("edge_share", "hole_share", "tear_share", "boundary_share")} | {"film_depth_nm": Fixed(None)}

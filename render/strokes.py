@@ -39,7 +39,8 @@ BRIGHTEST_RATIO = 4.0
 class Backdrop:
     """One of the pictures that a background is blended of, with its `weight`.
 
-    `file` is an image, `sha256` that of its bytes; of it the window of the Scene's shape whose first pixel is `at_px` (row,
+    `file` is an image, its path from the working directory (or, where the folder has moved, from one that the environment names:
+    `render.grey_image`), `sha256` that of its bytes; of it the window of the Scene's shape whose first pixel is `at_px` (row,
     column) is taken, of a smaller image after it was enlarged to cover the shape, then flipped left to right if `mirrored` and
     turned by `quarter_turns` (half turns only where the shape is no square). `scene` instead is another specimen, without lines. Neither: the
     Scene's own specimen without its lines.

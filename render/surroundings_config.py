@@ -1,4 +1,4 @@
-"""Distributions of what surrounds the lines: relief, holes and edges, a second grain, deposits, slip traces."""
+"""Distributions of what surrounds the lines: relief, holes and edges, a second grain, tears, twins, deposits, slip traces."""
 
 from __future__ import annotations
 
@@ -10,6 +10,12 @@ from physics.errors import require
 from render.draw import Distribution, Fixed, parse
 
 Draw = Distribution
+# What a value of a field may be, where that is not a number >= 0 (a share: a number from 0 to 1).
+LIMITS = {
+    "second_s_xi": (-math.inf, math.inf), "twin_s_xi": (-math.inf, math.inf), "tear_sag_fraction": (-math.inf, math.inf),
+    "tear_length_px": (1, 1e5), "tear_lip_px": (1, 1e4), "tear_width_fraction": (1e-3, 1), "tear_turn_deg": (0, 75),
+    "twin_count": (1, 100), "twin_width_nm": (0.1, 1e4),
+}  # fmt: skip
 
 
 def _draw(value: Any) -> Any:
@@ -21,7 +27,8 @@ class SurroundingsConfig:
     """What `render.draw_surroundings` draws; `CLEAN` is a foil without any. Lengths in px scale with the pixel.
 
     `edge_share` and `hole_share` are the chances of a frame with a ragged edge or a hole, `boundary_share` that of a
-    second grain. `deposits` counts hold for 512 x 512 px and scale with the area. `near_line_share` of the deposits lie
+    second grain. `tear_share` and `twin_share`, 0 where they are not given, are those of a frame with a tear (`tear_width_fraction`
+    and `tear_sag_fraction` of its length) and with a packet of twins, `twin_gap_nm` apart. `deposits` counts hold for 512 x 512 px and scale with the area. `near_line_share` of the deposits lie
     on a line. `film_depth_nm` null: lines run out to the faces; otherwise an adhering film of that depth stops glide
     sources' lines, which leave a slip trace at its lower side, `trace_held` lines deep at most.
     """
@@ -38,6 +45,17 @@ class SurroundingsConfig:
     boundary_share: Draw = _draw(0.1)
     boundary_tilt_deg: Draw = _draw({"uniform": [20, 90]})
     second_s_xi: Draw = _draw({"weighted": [[{"normal": [0, 0.6]}, 1], [{"uniform": [1.5, 8]}, 2]]})
+    tear_share: Draw = _draw(0)
+    tear_length_px: Draw = _draw({"log_uniform": [50, 350]})
+    tear_width_fraction: Draw = _draw({"log_uniform": [0.01, 0.12]})
+    tear_sag_fraction: Draw = _draw({"normal": [0, 0.06]})
+    tear_lip_px: Draw = _draw({"log_uniform": [6, 50]})
+    tear_turn_deg: Draw = _draw({"log_uniform": [0.5, 25]})
+    twin_share: Draw = _draw(0)
+    twin_count: Draw = _draw({"weighted": [[1, 2], [{"integers": [2, 5]}, 1]]})
+    twin_width_nm: Draw = _draw({"log_uniform": [5, 150]})
+    twin_gap_nm: Draw = _draw({"log_uniform": [10, 300]})
+    twin_s_xi: Draw = _draw({"weighted": [[{"normal": [0, 0.6]}, 1], [{"uniform": [1.5, 8]}, 2]]})
     deposits: Draw = _draw({"weighted": [[0, 1], [{"log_uniform": [3, 75]}, 3]]})
     deposit_radius_px: Draw = _draw({"log_uniform": [3.5, 11]})
     deposit_depth: Draw = _draw({"log_uniform": [0.06, 1.2]})
@@ -50,7 +68,7 @@ class SurroundingsConfig:
 
     def __post_init__(self) -> None:
         for f in fields(self):
-            low, high = (0, 1) if f.name.endswith("_share") else (-math.inf, math.inf) if f.name == "second_s_xi" else (0, math.inf)
+            low, high = LIMITS.get(f.name, (0, 1) if f.name.endswith("_share") else (0, math.inf))
             for value in getattr(self, f.name).values():
                 if value is None and f.name == "film_depth_nm":
                     continue

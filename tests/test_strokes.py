@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -103,7 +104,7 @@ def test_a_stroke_scene_holds_every_random_number(real, frames):
 
 def test_frames_keep_their_grey_levels_away_from_the_strokes(frames):
     scene = sample(config({"backgrounds": str(frames), "blend": 0.5}), 8)
-    assert {b.file for b in scene.strokes.backdrops} == {str(frames / "a.png"), str(frames / "b.png")}  # never the mask
+    assert {Path(b.file).name for b in scene.strokes.backdrops} == {"a.png", "b.png"}  # never the mask
     micrograph = simulate(scene)
     away = ~np.any(micrograph.masks, axis=0)
     grey = 255 * background(scene, Specimen.of(scene))
@@ -116,6 +117,36 @@ def test_a_frame_whose_bytes_have_changed_is_refused(frames):
     Image.fromarray(np.full((300, 400), 9, np.uint8)).save(frames / "b.png")
     with pytest.raises(InputError, match="must hold the bytes of SHA-256"):
         simulate(scene)
+
+
+def test_a_stroke_scene_can_be_moved_with_its_frames(frames, tmp_path, monkeypatch):
+    """Files are named from the working directory; the same tree elsewhere, or a folder named, gives the same picture."""
+    monkeypatch.chdir(tmp_path)
+    scene = sample(config({"backgrounds": frames.name}), 8)
+    assert {b.file for b in scene.strokes.backdrops} == {f"{frames.name}/a.png", f"{frames.name}/b.png"}
+    assert str(tmp_path) not in sample(config({"backgrounds": str(frames)}), 8).to_json()
+    there = background(scene, Specimen.of(scene))
+    moved = tmp_path / "elsewhere"
+    moved.mkdir()
+    frames.rename(moved / frames.name)
+    with pytest.raises(InputError, match="GDOTB_BACKGROUNDS") as refused:
+        background(scene, Specimen.of(scene))
+    assert "\n" not in str(refused.value)
+    for folder in (moved, moved / frames.name):
+        monkeypatch.setenv("GDOTB_BACKGROUNDS", str(folder))
+        np.testing.assert_array_equal(background(scene, Specimen.of(scene)), there)
+    monkeypatch.delenv("GDOTB_BACKGROUNDS")
+    monkeypatch.chdir(moved)
+    np.testing.assert_array_equal(background(scene, Specimen.of(scene)), there)
+    # Scenes of before name them from the root.
+    old = json.loads(scene.to_json())
+    for backdrop in old["strokes"]["backdrops"]:
+        backdrop["file"] = str(moved / backdrop["file"])
+    old = Scene.from_json(json.dumps(old))
+    np.testing.assert_array_equal(background(old, Specimen.of(old)), there)
+    (moved / frames.name).rename(moved / "again")
+    monkeypatch.setenv("GDOTB_BACKGROUNDS", str(moved / "again"))
+    np.testing.assert_array_equal(background(old, Specimen.of(old)), there)
 
 
 def test_a_frame_too_large_to_be_opened_is_refused_in_one_line(frames, monkeypatch):

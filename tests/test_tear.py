@@ -17,6 +17,7 @@ from physics.crystal import Crystal
 from physics.errors import InputError
 from physics.foil import Foil
 from physics.frames import column_positions_nm
+from physics.opening import Opening
 from physics.particle import Particle
 from physics.strain.segments import Segments
 from physics.tear import Tear
@@ -155,6 +156,54 @@ def test_a_twin_beyond_a_boundary_leaves_the_second_grain_as_it_is():
     with_twin, alone = intensity(scene({"boundary": boundary, "twins": (twin,)})), intensity(scene({"boundary": boundary}))
     assert beyond.any()
     np.testing.assert_array_equal(with_twin[beyond], alone[beyond])
+
+
+def test_crossing_twins_share_no_column():
+    """The parts of a column in twins that cross add up to the height of their union, each place counted once."""
+    twins = tuple(GrainBoundary(point_nm=(-20, 0, z), normal=n, width_nm=w, s_inv_nm=0.02, xi_g_nm=60.0)
+                  for z, n, w in ((0, (1, 0.2, 0.4), 30.0), (10, (-1, 0.1, 0.9), 25.0), (-5, (0.2, 1, 0.5), 40.0)))  # fmt: skip
+    lengths_nm = Specimen.of(scene({"twins": twins})).foil.twins_nm
+    x, y = np.meshgrid(*column_positions_nm(SHAPE, 1.0))
+    z = (np.arange(5000) + 0.5) * 0.02 - 50  # the 100 nm foil in steps of 0.02 nm
+    inside = np.array([[np.abs((np.stack(np.broadcast_arrays(x[::8, ::8, None], y[::8, ::8, None], z), -1) - t.point_nm) @ t.unit_normal
+                               - t.width_nm / 2) < t.width_nm / 2] for t in twins])[:, 0]  # fmt: skip
+    first = np.argmax(inside, axis=0)
+    for k, length_nm in enumerate(lengths_nm):
+        own = inside[k] & (first == k)
+        np.testing.assert_allclose(length_nm[::8, ::8], 0.02 * own.sum(axis=-1), atol=0.07)  # two ends of a stretch or of two
+    assert (inside.sum(axis=0) == 3).any()
+    one, same = (intensity(scene({"twins": twins[:1] * n})) for n in (1, 2))
+    np.testing.assert_array_equal(one, same)
+
+
+def test_a_tear_into_a_hole_has_no_border_there():
+    """Border left of a slit and a square it opens into: neither runs on where the other is."""
+    hole = Opening(outline_nm=[[0.0, -20.0], [30.0, -20.0], [30.0, 20.0], [0.0, 20.0]], taper_nm=2.0)
+    tear = Tear(tips_nm=[[-30, 0], [20, 0]], width_nm=10.0, turn_deg=0.0)
+    micrograph = simulate(scene({"openings": (hole,), "tears": (tear,)}))
+    edges = [d for d in micrograph.distractors if d.kind == "edge"]
+    assert len(edges) == 2
+    points = np.concatenate([d.points_px for d in edges]) - [47.5, 31.5]
+    in_slit = ((points[:, 0] + 5) / 25) ** 2 + (points[:, 1] / 5) ** 2 < 0.97
+    in_hole = (points[:, 0] > 0.01) & (points[:, 0] < 29.99) & (np.abs(points[:, 1]) < 19.99)
+    assert not (in_slit | in_hole).any()
+    length = sum(np.linalg.norm(np.diff(d.points_px, axis=0), axis=1).sum() for d in edges)
+    # Ramanujan's circumference of the slit, half axes 25 and 5, less its part in the hole; the hole's less the slit's mouth.
+    around = np.linspace(0, np.arccos(5 / 25), 20000)  # the slit's middle is at -5: right of x = 0 lies cos > 5/25
+    flank = np.linalg.norm(np.diff(np.stack([25 * np.cos(around), 5 * np.sin(around)]), axis=1), axis=0).sum()
+    whole = np.pi * (3 * 30 - np.sqrt((3 * 25 + 5) * (25 + 3 * 5)))
+    mouth = 2 * 5 * np.sqrt(1 - (5 / 25) ** 2)
+    assert length == pytest.approx(whole - 2 * flank + 140 - mouth, abs=5)  # a step of 1 px at each of four ends
+
+
+def test_flat_foil_beside_a_bent_lip_is_no_bend_contour():
+    """s = 0 over the whole foil is no contour; on the lips, where it passes through 0, there is one."""
+    tear = Tear(tips_nm=[[-25, 0], [25, 0]], width_nm=6.0, lip_nm=15.0, turn_deg=4.0)
+    beam = replace(BEAM, s_inv_nm=0.0005, image_rotation_deg=90.0)
+    micrograph = simulate(scene({"tears": (tear,)}, beam=beam))
+    contours = [d.mask for d in micrograph.distractors if d.kind == "bend_contour"]
+    _, y = np.meshgrid(*column_positions_nm(SHAPE, 1.0))
+    assert contours and not any(mask[np.abs(y) > 19].any() for mask in contours)  # 3 + 15 nm, and the pixel of a gradient
 
 
 def test_an_inclusion_is_a_void_that_absorbs():
