@@ -83,10 +83,6 @@ def render_dataset(
     sampling = SampleConfig.from_dict(config)
     known = isinstance(device, str) and device.partition(":")[0] in ("cpu", "cuda") and not device.startswith("cpu:")
     require(known, "device", "be cpu, cuda or cuda:N", device)
-    if device != "cpu" and not sampling.beam.series and not isinstance(sampling.scene, FileScene):
-        # Else the run would end at the first frame that has one.
-        require(not any(sampling.surroundings.twin_share.values()), "surroundings.twin_share", f"be 0 on {device}", "more",
-                "twins are modelled on the CPU only")  # fmt: skip
     n, seed, workers = _whole(n, "n", 1), _whole(seed, "seed", 0), _whole(workers, "workers", 0)
     first_scene = sample(sampling, seed, 0)
     # A scene read from a file brings its own shape.
@@ -95,6 +91,10 @@ def render_dataset(
     path = Path(out).absolute()
     library = None if foil_library is None else Path(foil_library).absolute()
     attributes = header(config, plan, seed, device)
+    if device != "cpu" and not sampling.beam.series and not isinstance(sampling.scene, FileScene):
+        # Else the run would end at the first frame that has one.
+        require(not any(sampling.surroundings.twin_share.values()), "surroundings.twin_share", f"be 0 on {device}", "more",
+                "twins are modelled on the CPU only")  # fmt: skip
     state = _state(path, attributes)
     if state == "complete":
         return path
