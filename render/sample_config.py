@@ -368,7 +368,7 @@ class SampleConfig:
     line_width_px: Draw = _draw({"log_uniform": [1.2, 9]})
     pixel_limits_nm: tuple[float, float] = (0.4, 5.0)
     visible_contrast: float = 0.02
-    slice_nm: float = 1.0
+    slice_nm: float = 2.0
     core_nm: float = 0.5
     surfaces: bool = True
     elasticity: str = "isotropic"

@@ -27,7 +27,7 @@ class SurroundingsConfig:
     """What `render.draw_surroundings` draws; `CLEAN` is a foil without any. Lengths in px scale with the pixel.
 
     `edge_share` and `hole_share` are the chances of a frame with a ragged edge or a hole, `boundary_share` that of a
-    second grain. `tear_share` and `twin_share`, 0 where they are not given, are those of a frame with a tear (`tear_width_fraction`
+    second grain. `tear_share` and `twin_share` are those of a frame with a tear (`tear_width_fraction`
     and `tear_sag_fraction` of its length) and with a packet of twins, `twin_gap_nm` apart. `deposits` counts hold for 512 x 512 px and scale with the area. `near_line_share` of the deposits lie
     on a line. `film_depth_nm` null: lines run out to the faces; otherwise an adhering film of that depth stops glide
     sources' lines, which leave a slip trace at its lower side, `trace_held` lines deep at most.
@@ -45,13 +45,13 @@ class SurroundingsConfig:
     boundary_share: Draw = _draw(0.1)
     boundary_tilt_deg: Draw = _draw({"uniform": [20, 90]})
     second_s_xi: Draw = _draw({"weighted": [[{"normal": [0, 0.6]}, 1], [{"uniform": [1.5, 8]}, 2]]})
-    tear_share: Draw = _draw(0)
+    tear_share: Draw = _draw(0.04)
     tear_length_px: Draw = _draw({"log_uniform": [50, 350]})
     tear_width_fraction: Draw = _draw({"log_uniform": [0.01, 0.12]})
     tear_sag_fraction: Draw = _draw({"normal": [0, 0.06]})
     tear_lip_px: Draw = _draw({"log_uniform": [6, 50]})
     tear_turn_deg: Draw = _draw({"log_uniform": [0.5, 25]})
-    twin_share: Draw = _draw(0)
+    twin_share: Draw = _draw(0.06)
     twin_count: Draw = _draw({"weighted": [[1, 2], [{"integers": [2, 5]}, 1]]})
     twin_width_nm: Draw = _draw({"log_uniform": [5, 150]})
     twin_gap_nm: Draw = _draw({"log_uniform": [10, 300]})

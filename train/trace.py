@@ -51,7 +51,7 @@ class TraceSettings:
     shortest_fragment_px: float = 8.0
     shortest_px: float = 18.0
     lowest_strength: float = 0.3
-    lowest_confidence: float = 0.0
+    lowest_confidence: float = 0.05
     bridge_px: float = 44.0
     wavelength_px: float = 13.8
     heading_gain: float = 0.46
