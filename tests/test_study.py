@@ -65,6 +65,12 @@ def test_a_study_that_cannot_be_is_refused_in_one_line(override, message):
         study(override)
 
 
+def test_levels_that_yaml_read_as_true_and_false_are_refused():
+    given = compose("study", TINY, ("out",))["study"] | {"factors": {"dose": {True: [], False: ["detector=clean"]}}}
+    with pytest.raises(InputError, match="have names for levels, got True: YAML reads on, off"):
+        study_of("tiny", given)
+
+
 @pytest.mark.parametrize("name", ["g_dot_b", "deviation", "thickness", "dose", "blur", "illumination", "bending", "distractors", "background",
                                   "contrast", "randomisation", "transfer"])  # fmt: skip
 def test_every_study_of_the_package_can_be_planned(name, tmp_path):

@@ -87,8 +87,7 @@ class StoredImages:
         self.dataset, self.seed, self.shape = dataset, seed, dataset.shape
 
     def of_example(self, n: int) -> int:
-        epoch, place = divmod(n, len(self.dataset))
-        return int(_permutation(self.seed, epoch, len(self.dataset))[place])
+        return _shuffled(self.seed, n, len(self.dataset))
 
     def labelled(self, number: int) -> Labelled:
         dataset = self.dataset
@@ -113,9 +112,7 @@ class JoinedImages:
         self.shape = tuple(min(sides) for sides in zip(*(source.shape for source in sources)))
 
     def of_example(self, n: int) -> int:
-        total = int(self.starts[-1])
-        epoch, place = divmod(n, total)
-        return int(_permutation(self.seed, epoch, total)[place])
+        return _shuffled(self.seed, n, int(self.starts[-1]))
 
     def labelled(self, number: int) -> Labelled:
         which = int(np.searchsorted(self.starts, number, side="right")) - 1
@@ -382,6 +379,12 @@ def _at(mask: np.ndarray, points_px: np.ndarray) -> np.ndarray:
 
 def _generator(seed: int, n: int, purpose: int) -> np.random.Generator:
     return np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, n, purpose])))
+
+
+def _shuffled(seed: int, n: int, images: int) -> int:
+    """The image of example `n` where all images are seen once an epoch, in an order of its own."""
+    epoch, place = divmod(n, images)
+    return int(_permutation(seed, epoch, images)[place])
 
 
 @lru_cache(maxsize=4)

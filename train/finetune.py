@@ -106,7 +106,7 @@ def finetune(
     smallest = tuple(min(sides) for sides in zip(*([i.image.shape for i in images] + [p.image.shape for p in pool])))
     shape = crop_shape(smallest, settings.crop_px)
     schedule = OptimiserSettings(learning_rate=settings.learning_rate, warmup_steps=settings.warmup_steps)
-    optimiser = torch.optim.AdamW(decayed_groups(network, settings.weight_decay), lr=settings.learning_rate)
+    optimiser = torch.optim.AdamW(decayed_groups(network.parameters(), settings.weight_decay), lr=settings.learning_rate)
     bf16, losses, step, started = computes_in_bf16(device), [], 0, time.monotonic()
     bar = tqdm(total=settings.max_steps, desc=progress, unit="step", disable=progress is None, file=sys.stderr)
     while (done := _fraction_done(settings, step, time.monotonic() - started)) < 1:

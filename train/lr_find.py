@@ -62,12 +62,7 @@ def find_learning_rate(source: Source, out: Path, settings: TrainSettings, progr
     good = int(np.argmin(np.isfinite(losses))) if not np.isfinite(losses).all() else len(losses)
     rates, losses = rates[:good], losses[:good]
     smooth = gaussian_filter1d(losses, SMOOTHING * steps, mode="nearest") if good else losses
-    found = {
-        "suggested": suggestion(rates, smooth),
-        "rates": rates.tolist(),
-        "losses": losses.tolist(),
-        "smooth": smooth.tolist(),
-    }
+    found = {"suggested": suggestion(rates, smooth), "rates": rates.tolist(), "losses": losses.tolist(), "smooth": smooth.tolist()}
     out.mkdir(parents=True, exist_ok=True)
     picture, numbers = LR_FIND_FILES
     replace_file(out / picture, _picture(found))

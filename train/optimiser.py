@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -25,24 +25,25 @@ def learning_rate(settings: OptimiserSettings, step: int, fraction_done: float) 
     return settings.learning_rate * warm * (settings.final_fraction + (1 - settings.final_fraction) * cosine)
 
 
-def decayed_groups(network: torch.nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+def decayed_groups(parameters: Iterable[torch.Tensor], weight_decay: float) -> list[dict[str, Any]]:
     """Weight decay acts on kernels, not on biases and norms."""
-    kernels = [p for p in network.parameters() if p.ndim > 1]
-    others = [p for p in network.parameters() if p.ndim <= 1]
-    return [{"params": kernels, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
+    parameters = list(parameters)
+    return [
+        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": weight_decay},
+        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+    ]
 
 
 def optimiser_of(network: torch.nn.Module, settings: OptimiserSettings) -> torch.optim.Optimizer:
     """What moves a network of convolutions: of kind "muon" AdamW moves only its first and last kernels, biases and norms."""
+    parameters = list(network.parameters())
     if settings.kind == "adamw":
-        return torch.optim.AdamW(decayed_groups(network, settings.weight_decay), lr=settings.learning_rate)
-    inner = [p for p in network.parameters() if p.ndim > 1][1:-1]
+        return torch.optim.AdamW(decayed_groups(parameters, settings.weight_decay), lr=settings.learning_rate)
+    inner = [p for p in parameters if p.ndim > 1][1:-1]
     known = {id(p) for p in inner}
-    outer = decayed_groups(network, settings.weight_decay)
-    for group in outer:
-        group["params"] = [p for p in group["params"] if id(p) not in known]
+    others = decayed_groups((p for p in parameters if id(p) not in known), settings.weight_decay)
     matrices = {"params": inner, "weight_decay": settings.weight_decay, "orthogonal": True}
-    return Muon([matrices, *outer], lr=settings.learning_rate)
+    return Muon([matrices, *others], lr=settings.learning_rate)
 
 
 class Muon(torch.optim.AdamW):

@@ -18,6 +18,7 @@ from train.appearance import appearance, require_polarity
 from train.burnt_in import burnt_in, painted_over
 from train.channels import DISTRACTOR_GROUPS
 from train.curves import TracedLine, distance_px, length_px, resample
+from train.strands import nearest_pixels
 from train.targets import Maps
 
 KEPT_WIDTH_PX = (2.0, 13.0)  # lines of such estimated widths are read as they are: the network was trained on them
@@ -121,8 +122,7 @@ def is_writing(line: TracedLine, maps: Maps) -> bool:
     if maps.distractors is None:
         return False
     text = maps.distractors[DISTRACTOR_GROUPS.index("text")]
-    i, j = np.rint((line.points_px - 0.5 * (maps.stride - 1)) / maps.stride).astype(int).T
-    chance = text[np.clip(j, 0, text.shape[0] - 1), np.clip(i, 0, text.shape[1] - 1)]
+    chance = text[nearest_pixels((line.points_px - 0.5 * (maps.stride - 1)) / maps.stride, text.shape)]
     return bool((chance > WRITING_LEVEL).mean() > 0.5)
 
 
@@ -137,8 +137,7 @@ def _rescaled(line: TracedLine, factors: np.ndarray, shape: tuple[int, int]) -> 
 
 def _outside_ink(line: TracedLine, covered: np.ndarray) -> list[TracedLine]:
     """The pieces of a line that are not under ink; nothing of a line that lies mostly under it."""
-    x, y = np.rint(line.points_px).astype(int).T
-    hidden = covered[np.clip(y, 0, covered.shape[0] - 1), np.clip(x, 0, covered.shape[1] - 1)]
+    hidden = covered[nearest_pixels(line.points_px, covered.shape)]
     if not hidden.any():
         return [line]
     if hidden.mean() > 0.5:

@@ -194,6 +194,7 @@ def _factor(name: str, levels: Any) -> Factor:
     where = f"study.factors.{name}"
     read = []
     for level, value in _mapping(levels, where).items():
+        require(not isinstance(level, bool), where, "have names for levels", level, "YAML reads on, off, yes and no as true and false: quote them")
         if isinstance(value, Mapping):
             unknown = sorted(set(value) - {"render", "train"})
             require(not unknown, f"{where}.{level}", "have only render and train", ", ".join(map(str, unknown)))
