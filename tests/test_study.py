@@ -67,7 +67,7 @@ def test_a_study_that_cannot_be_is_refused_in_one_line(override, message):
 
 def test_levels_that_yaml_read_as_true_and_false_are_refused():
     given = compose("study", TINY, ("out",))["study"] | {"factors": {"dose": {True: [], False: ["detector=clean"]}}}
-    with pytest.raises(InputError, match="have names for levels, got True: YAML reads on, off"):
+    with pytest.raises(InputError, match="have names for levels, got True; YAML reads on, off"):
         study_of("tiny", given)
 
 
