@@ -22,6 +22,7 @@ from train.curves import TracedLine, b_spline, find_crossings, point_at
 from train.folder_report import Pictures, write_folder_report
 from train.formats import FOLDER_FILES, coco, coco_annotations, frame_files, require_formats
 from train.io import Frame, find_images, read_frames
+from train.lean_monai import lean_monai
 from train.measure import Field, Thickness, field_of, measured
 from train.overlay import overlay
 from train.prepared import Prepared, PrepareSettings, is_writing, lines_in_micrograph, prepare
@@ -293,4 +294,5 @@ def usage() -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(run_command(main, usage))
+    with lean_monai():
+        sys.exit(run_command(main, usage))
