@@ -1,5 +1,6 @@
 """Files of microscopes: pixels and pixel sizes as they were written."""
 
+import json
 import struct
 
 import numpy as np
@@ -129,3 +130,51 @@ def test_a_video_comes_frame_by_frame_or_says_what_it_needs(tmp_path):
     found = list(read_frames(path))
     assert [f.name for f in found] == ["v_0000", "v_0001", "v_0002"]
     assert [float(np.median(f.image)) for f in found] == pytest.approx(levels, abs=12)  # a lossy codec
+
+
+def write_ser(path, frames, pixel_m):
+    """A TIA series of frames (N, Y, X) uint16 (layout: Boothroyd, "The TIA (.ser) file format", version 0x210)."""
+    count, rows, columns = frames.shape
+    head = struct.pack("<3h", 0x4949, 0x0197, 0x0210) + struct.pack("<6i", 0x4122, 0x4152, count, count, 0, 1)
+    dimension = struct.pack("<iddi", count, 0.0, 1.0, 0) + struct.pack("<i", 6) + b"Number" + struct.pack("<i", 0)
+    table = len(head) + len(dimension)
+    head = head[:-8] + struct.pack("<2i", table, 1)
+    element = struct.pack("<ddiddihii", 0.0, pixel_m, 0, 0.0, pixel_m, 0, 2, columns, rows)
+    size, first = len(element) + rows * columns * 2, table + 8 * count
+    offsets = [first + n * (size + 8) for n in range(count)]
+    body = b"".join(element + frame.astype("<u2").tobytes() + struct.pack("<hhi", 0x4152, 0, n) for n, frame in enumerate(frames))
+    path.write_bytes(head + dimension + struct.pack(f"<{2 * count}i", *offsets, *(o + size for o in offsets)) + body)
+
+
+def write_velox(path, frames, pixel_m):
+    """The parts of a Velox EMD that make an image: Data/Image/ID with Data (Y, X, N) and a column of JSON a frame."""
+    import h5py
+
+    about = {
+        "BinaryResult": {"PixelSize": {"width": str(pixel_m), "height": str(pixel_m)}, "PixelUnitX": "m", "PixelUnitY": "m", "Detector": "Ceta",
+                         "Offset": {"x": "0", "y": "0"}},
+        "Scan": {"FrameTime": "1"}, "Core": {}, "Instrument": {}, "Acquisition": {"AcquisitionStartDatetime": {"DateTime": "0"}}, "Optics": {}, "Stage": {},
+        "Detectors": {}, "Sample": {},
+    }  # fmt: skip
+    text = np.zeros((8000, len(frames)), dtype=np.uint8)
+    encoded = np.frombuffer(json.dumps(about).encode(), dtype=np.uint8)
+    text[: len(encoded)] = encoded[:, None]
+    with h5py.File(path, "w") as file:
+        file["Version"] = np.array([json.dumps({"format": "Velox", "version": "1.11"}).encode()])
+        group = file.create_group("Data/Image/0123456789abcdef0123456789abcdef")
+        group.create_dataset("Data", data=np.moveaxis(frames, 0, -1), chunks=(*frames.shape[1:], 1))
+        group["Metadata"] = text
+        group["FrameLookupTable"] = np.zeros((len(frames), 1), dtype=np.int64)
+
+
+@pytest.mark.parametrize(("suffix", "write"), [("ser", write_ser), ("emd", write_velox)])
+@pytest.mark.parametrize("count", [1, 3])
+def test_series_of_tia_and_velox_keep_counts_and_metres_become_nm(tmp_path, suffix, write, count):
+    frames = rng.integers(0, 60000, (count, 24, 40)).astype(np.uint16)
+    path = tmp_path / f"a.{suffix}"
+    write(path, frames, 1.25e-9)
+    found = list(read_frames(path))
+    assert len(found) == count and all(frame.pixel_nm == pytest.approx(1.25) for frame in found)
+    for frame, pixels in zip(found, frames):
+        expected = pixels[::-1] if suffix == "ser" else pixels  # TIA writes the lowest row first
+        assert np.array_equal(frame.image, expected)
