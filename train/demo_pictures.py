@@ -54,15 +54,20 @@ def beam_pair(dataset: Path, path: Path) -> Figure:
 
 def front_picture(scene_picture: Path | None, dataset: Path, run: Path, path: Path) -> Figure:
     """One image told from left to right: the foil, its micrograph, the exact labels, what the network traces."""
-    micrograph = liveliest(open_dataset(dataset))
+    return one_image_told(scene_picture, liveliest(open_dataset(dataset)), run, path)
+
+
+def one_image_told(scene_picture: Path | None, micrograph: Micrograph, run: Path, path: Path) -> Figure:
+    """As `front_picture`, of a micrograph of one's own; `run` is a run or a file of weights."""
     figure, axes = _panels(1, 4)
     if scene_picture is not None:
         axes[0, 0].imshow(np.asarray(Image.open(scene_picture)))
         axes[0, 0].set_title("foil and lines, by Blender", fontsize=7, loc="left", pad=3)
     draw_micrograph(axes[0, 1], micrograph.image, micrograph.scene)
     draw_micrograph(axes[0, 2], micrograph.image, micrograph.scene)
+    draw_distractors(axes[0, 2], micrograph.distractors, micrograph.shape)
     draw_labels(axes[0, 2], micrograph.lines, micrograph.shape)
-    axes[0, 2].set_title(f"labels: {len(micrograph.lines)} lines (broken: no contrast)", fontsize=7, loc="left", pad=3)
+    axes[0, 2].set_title(f"labels: {len(micrograph.lines)} lines (broken: no contrast); white: no dislocations", fontsize=7, loc="left", pad=3)
     found = find_lines(load_model(run), micrograph.image)
     _lines_panel(axes[0, 3], micrograph, [line.points_px for line in found], f"network, traced: {len(found)} lines")
     return _saved(figure, path)
