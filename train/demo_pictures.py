@@ -67,7 +67,7 @@ def one_image_told(scene_picture: Path | None, micrograph: Micrograph, run: Path
     draw_micrograph(axes[0, 2], micrograph.image, micrograph.scene, wrap=True)
     draw_distractors(axes[0, 2], micrograph.distractors, micrograph.shape)
     draw_labels(axes[0, 2], micrograph.lines, micrograph.shape)
-    axes[0, 2].set_title(f"labels: {len(micrograph.lines)} lines (broken: no contrast); white: none", fontsize=7, loc="left", pad=3)
+    axes[0, 2].set_title(f"labels: {len(micrograph.lines)} lines (broken: no contrast)", fontsize=7, loc="left", pad=3)
     found = find_lines(load_model(run), micrograph.image)
     _lines_panel(axes[0, 3], micrograph, [line.points_px for line in found], f"network, traced: {len(found)} lines", wrap=True)
     return _saved(figure, path)
