@@ -11,6 +11,7 @@ import matplotlib
 import numpy as np
 
 from physics.beam import BeamCondition, excitation_error_of_ng, image_from_crystal
+from physics.boundary import GrainBoundary
 from physics.crystal import Crystal
 from physics.dislocation import Dislocation
 from physics.dissociation import dissociated
@@ -125,6 +126,22 @@ def fault_fringes() -> list[tuple[str, Scene]]:
     return found
 
 
+def twin() -> list[tuple[str, Scene]]:
+    """One lamella on (1 1 1) of copper, the foil left as it is: under a reflection of matrix and twin, and one of the matrix alone."""
+    found = []
+    for title, g, mode, turn_deg in (("shared g, bf", (2, -2, 0), "bf", -45.0), ("g of the matrix, bf", (2, 2, 0), "bf", 45.0),
+                                     ("g of the matrix, df", (2, 2, 0), "df", 45.0)):  # fmt: skip
+        beam = BeamCondition(g_hkl=g, zone_axis_uvw=(0, 0, 1), s_inv_nm=0.004, image=mode, image_rotation_deg=turn_deg)
+        normal = image_from_crystal(CU, beam) @ np.ones(3) / np.sqrt(3)
+        lamella = GrainBoundary(point_nm=-30 * normal, normal=normal, width_nm=60.0, misorientation_uvw=(1, 1, 1), misorientation_deg=180.0)
+        line = through_foil(CU, beam, (0.5, 0.0, 0.5), (0, 1, 2), 150.0)
+        # Beside the lamella, toward -[110]: it shows that the first picture is of a foil.
+        beside = line.points_nm - 110 * image_from_crystal(CU, beam) @ np.array([1.0, 1.0, 0.0]) / np.sqrt(2)
+        beside[:, 2] = line.points_nm[:, 2]
+        found.append((title, scene(CU, beam, Foil(thickness_nm=150.0, twins=(lamella,)), (replace(line, points_nm=beside),), pixel_nm=1.5)))
+    return found
+
+
 PICTURES: dict[str, Callable[[], list[tuple[str, Scene]]]] = {
     "thickness_fringes": thickness_fringes,
     "bend_contours": bend_contours,
@@ -133,6 +150,7 @@ PICTURES: dict[str, Callable[[], list[tuple[str, Scene]]]] = {
     "inclined_line": inclined_line,
     "dissociated_line": dissociated_line,
     "fault_fringes": fault_fringes,
+    "twin": twin,
 }
 
 

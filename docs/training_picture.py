@@ -9,6 +9,7 @@ import matplotlib
 import numpy as np
 
 from render import sample, simulate
+from render.caption import condition_text
 from render.config import compose
 from train.__main__ import BULK_KEYS
 from train.channels import DISTRACTOR_GROUPS
@@ -54,6 +55,7 @@ def main() -> int:
     for number, line in enumerate(trace_lines(maps)):
         axes[1, 3].plot(*line.points_px.T, color=np.array(line_colour(number)) / 255, lw=1.5)
     axes[1, 3].set(xlim=(-0.5, 255.5), ylim=(255.5, -0.5))
+    figure.supxlabel(f"the micrograph: {condition_text(micrograph.scene)}", fontsize=9, x=0.005, ha="left")
     figure.savefig(PATH, dpi=90)
     return 0
 

@@ -8,9 +8,8 @@ aperture all the same, as a diffuse background.
 Approximations. Scattering angles follow a Lorentzian cut at the aperture. An event at depth d turns the beam only
 below d: the image then is taken to be that of the mean turn over the whole depth, the turn times (1 - d/t), d uniform,
 which is exact to first order in the turn. Events are independent (Poisson), their number that of the field's mean
-thickness. Only the first grain of a foil scatters, its twins included: over a second grain neither events nor a diffuse
-background are counted, so that beside the boundary contrast is a little too strong and the dark field too dark there
-(`render.surroundings`). Chromatic blur, C_c theta dE/E = 0.1 nm for C_c = 1 mm, 1 mrad, 20 eV at 200 kV, is left out,
+thickness. Every grain of a foil scatters. Where a column holds two, the turn along g of the one is taken as independent of
+that along g of the other (their mean directions: `render.other_grains`). Chromatic blur, C_c theta dE/E = 0.1 nm for C_c = 1 mm, 1 mrad, 20 eV at 200 kV, is left out,
 and so is the change of wavelength, 1e-4 of itself.
 """
 

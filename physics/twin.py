@@ -11,8 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from physics.crystal import Crystal
-
-WHOLE_TOLERANCE = 1e-6
+from physics.misorientation import shares_reflection
 
 
 def twin_rotation(crystal: Crystal, plane_hkl: ArrayLike) -> np.ndarray:
@@ -24,7 +23,4 @@ def twin_rotation(crystal: Crystal, plane_hkl: ArrayLike) -> np.ndarray:
 
 def shared_with_twin(crystal: Crystal, plane_hkl: ArrayLike, g_hkl: ArrayLike) -> bool:
     """Whether g is a reflection of the matrix and of its twin on that plane: both diffract into one beam."""
-    turned = twin_rotation(crystal, plane_hkl).T @ crystal.reciprocal_vector_inv_nm(g_hkl)
-    indices = np.linalg.solve(crystal.reciprocal_inv_nm, turned)
-    whole = bool(np.abs(indices - indices.round()).max() < WHOLE_TOLERANCE)
-    return whole and crystal.is_allowed_reflection(indices.round())
+    return shares_reflection(crystal, twin_rotation(crystal, plane_hkl), g_hkl)

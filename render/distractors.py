@@ -85,7 +85,7 @@ def _fault_bands(scene: Scene, specimen: Specimen) -> list[Distractor]:
 
 def _boundary(scene: Scene, specimen: Specimen) -> list[Distractor]:
     """The band in which the boundary lies inside the foil, and the pixels beside an edge-on one."""
-    if scene.foil.boundary is None:
+    if specimen.foil_shape.foil.boundary is None:
         return []
     first = specimen.foil.entrance_z_nm > specimen.foil.exit_z_nm
     band = first & (specimen.foil.second_grain_nm > 0)

@@ -19,8 +19,10 @@ from physics.foil import Foil
 from physics.frames import field_nm
 from physics.opening import Opening
 from physics.relief import Relief
+from render.draw import Fixed
+from render.draw_grains import drawn_condition, drawn_misorientation
 from render.draw_tears import draw_tears
-from render.draw_twins import draw_twins, other_condition
+from render.draw_twins import draw_twins
 from render.mixture import Film
 from render.surroundings_config import SurroundingsConfig
 
@@ -128,8 +130,11 @@ def _boundary(
     offset = rng.uniform(0.15, 0.45) * (abs(toward[0]) * width_nm + abs(toward[1]) * height_nm)
     tilt = math.radians(config.boundary_tilt_deg.draw(rng))
     normal = [*(math.sin(tilt) * toward), math.cos(tilt) * rng.choice([-1.0, 1.0])]
-    return GrainBoundary(point_nm=[*(offset * toward), 0.0], normal=normal,
-                         **other_condition(foil, crystal, beam, config.second_s_xi, rng))  # fmt: skip
+    if config.second_s_xi == Fixed(None):
+        second = drawn_misorientation(crystal, beam, config.grain_s_xi, rng)
+    else:
+        second = drawn_condition(foil, crystal, beam, config.second_s_xi, rng)
+    return GrainBoundary(point_nm=[*(offset * toward), 0.0], normal=normal, **second)
 
 
 def _edge_outline(width_nm: float, height_nm: float, reach: float, rng: np.random.Generator) -> np.ndarray:

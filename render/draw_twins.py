@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 
-from physics.beam import BeamCondition, foil_normal_image, image_from_crystal, xi_g_nm
+from physics.beam import BeamCondition, foil_normal_image, image_from_crystal
 from physics.boundary import GrainBoundary
 from physics.crystal import Crystal
 from physics.foil import Foil
 from physics.frames import field_nm
 from physics.partials import CLOSE_PACKED_CUBIC
 from physics.twin import shared_with_twin
-from render.draw import Distribution
 from render.foil import FoilShape
 from render.surroundings_config import SurroundingsConfig
 
@@ -26,8 +24,8 @@ def twin_planes(crystal: Crystal, foil: Foil, beam: BeamCondition) -> tuple[tupl
     """Twin planes (h k l) (3,) with their unit normals (3,) in the image frame.
 
     Those of cubic close-packed crystals; hexagonal and body-centred ones twin on others, which are not modelled. Left out are
-    planes that lie nearly in the foil, and those whose twin shares g with the matrix: there both diffract into one beam, and
-    the lamella shows as two faults do (`physics.fault_sources.fault_band`), not as a crystal of its own.
+    planes that lie nearly in the foil, and those whose twin shares g with the matrix: it is not seen
+    (`physics.misorientation.continues_beams`).
     """
     if crystal.structure not in CLOSE_PACKED_CUBIC:
         return ()
@@ -47,36 +45,28 @@ def draw_twins(
     config: SurroundingsConfig, foil: Foil, crystal: Crystal, beam: BeamCondition, shape: tuple[int, int], pixel_nm: float,
     rng: np.random.Generator,
 ) -> tuple[GrainBoundary, ...]:  # fmt: skip
-    """A packet of lamellae side by side, or none. All are one twin: one orientation, and so one deviation from Bragg's law."""
+    """A packet of lamellae side by side, or none. All are one twin, of the orientation that its plane says.
+
+    Widths are whole numbers of three planes, behind which the crystal stands as before: no fault is left in its beams.
+    """
     wanted = rng.random() < config.twin_share.draw(rng)
     planes = twin_planes(crystal, foil, beam) if wanted else ()
     if not planes:
         return ()
-    _, normal = planes[int(rng.integers(len(planes)))]
+    plane_hkl, normal = planes[int(rng.integers(len(planes)))]
+    period_nm = 3 / float(np.linalg.norm(crystal.reciprocal_vector_inv_nm(plane_hkl)))
     x_nm, y_nm = rng.uniform(-CENTRAL, CENTRAL, 2) * np.array(field_nm(shape, pixel_nm))
     placed = FoilShape(foil=foil, normal_image=foil_normal_image(crystal, beam, foil))
     middle_nm = np.array([x_nm, y_nm, float(placed.mid_z_nm(np.array(x_nm), np.array(y_nm)))])
     count = int(config.twin_count.draw(rng))
     widths_nm = np.array([float(config.twin_width_nm.draw(rng)) for _ in range(count)])
+    widths_nm = period_nm * np.maximum(1, np.round(widths_nm / period_nm))
     gaps_nm = np.array([float(config.twin_gap_nm.draw(rng)) for _ in range(count)])
     begins_nm = np.concatenate([[0.0], np.cumsum(widths_nm + gaps_nm)[:-1]])
     begins_nm -= (begins_nm[-1] + widths_nm[-1]) / 2
-    condition = other_condition(foil, crystal, beam, config.twin_s_xi, rng)
+    uvw = tuple(int(h) for h in plane_hkl)  # in cubic crystals the direction of the plane's normal
     return tuple(
-        GrainBoundary(point_nm=middle_nm + begin_nm * normal, normal=normal, width_nm=float(width_nm), **condition)
+        GrainBoundary(point_nm=middle_nm + begin_nm * normal, normal=normal, width_nm=float(width_nm), misorientation_uvw=uvw,
+                      misorientation_deg=180.0)
         for begin_nm, width_nm in zip(begins_nm, widths_nm)
     )
-
-
-def other_condition(
-    foil: Foil, crystal: Crystal, beam: BeamCondition, s_xi: Distribution, rng: np.random.Generator
-) -> dict[str, Any]:
-    """The two-beam condition of another orientation of `crystal`, its deviation drawn from `s_xi`: fields of `GrainBoundary`."""
-    xi_nm = xi_g_nm(crystal, beam) * float(rng.uniform(0.7, 1.8))
-    # The foil bends both grains alike; the second one's g points anywhere in the image.
-    bend, g_azimuth = math.radians(foil.curvature_azimuth_deg), rng.uniform(0, 2 * np.pi)
-    axis = np.array([math.cos(bend), math.sin(bend)])
-    g_along = float(np.linalg.norm(crystal.reciprocal_vector_inv_nm(beam.g_hkl))) * math.cos(g_azimuth - bend)
-    turn = -foil.curvature_inv_um * g_along * axis
-    return {"s_inv_nm": float(s_xi.draw(rng)) / xi_nm, "xi_g_nm": xi_nm, "xi_prime_over_xi": beam.xi_0_prime_over_xi_g,
-            "turn_inv_nm_per_um": tuple(turn)}  # fmt: skip

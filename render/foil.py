@@ -30,6 +30,7 @@ from physics.errors import require
 from physics.foil import Foil
 from physics.frames import column_positions_nm
 from physics.frozen import frozen_array
+from physics.misorientation import shown_foil
 from physics.particle import Particle
 from physics.slip_step import swept_areas, thickness_change_nm
 
@@ -359,10 +360,13 @@ def foil_heights(
 def scene_foil_maps(scene: Scene, library: str | os.PathLike[str] | None = None) -> FoilMaps:
     """The maps of a Scene, by the renderer that it names, with the steps that its lines have left on the faces.
 
+    A second grain or twin that the beams do not see (`physics.misorientation.shown_foil`) is part of the first.
+
     `library` as in `foil_maps`; the steps are not in it.
     """
     matter = (*scene.deposits, *(particle for particle in scene.particles if particle.kind == "inclusion"))
-    maps = foil_maps(scene.crystal, scene.foil, scene.beam, scene.shape, scene.pixel_nm, scene.foil_renderer, matter, library)
+    foil = shown_foil(scene.crystal, scene.beam, scene.foil)
+    maps = foil_maps(scene.crystal, foil, scene.beam, scene.shape, scene.pixel_nm, scene.foil_renderer, matter, library)
     burgers_from_uvw = diffraction.image_from_crystal(scene.crystal, scene.beam) @ scene.crystal.lattice_nm
     areas = swept_areas(scene.dislocations, burgers_from_uvw)
     if not areas:
@@ -385,18 +389,25 @@ def local_excitation_error_inv_nm(
 
     A dome toward the gun turns the far end of g down, so that s falls along +g by |g| curvature a length.
     """
-    s_inv_nm = np.full(normals.shape[:-1], beam.s_inv_nm)
     if not (placed.bent or placed.lipped):
-        return s_inv_nm
+        return np.full(normals.shape[:-1], beam.s_inv_nm)
     g = diffraction.g_image_inv_nm(crystal, beam)
-    wave_vector_inv_nm = np.array([0.0, 0.0, -1 / wavelength_nm(beam.voltage_kV)])
-    axis = np.cross(placed.normal_image, normals)  # sin(angle) times the rotation axis
+    return turned_excitation_error_inv_nm(g, beam.s_inv_nm, beam.voltage_kV, placed.normal_image, normals)
+
+
+def turned_excitation_error_inv_nm(
+    g_image_inv_nm: np.ndarray, s_inv_nm: float, voltage_kV: float, normal_image: np.ndarray, normals: np.ndarray
+) -> np.ndarray:
+    """Excitation error (...) of any g (3,), `s_inv_nm` where the foil's normal is `normal_image`, elsewhere turned with it."""
+    g = g_image_inv_nm
+    wave_vector_inv_nm = np.array([0.0, 0.0, -1 / wavelength_nm(voltage_kV)])
+    axis = np.cross(normal_image, normals)  # sin(angle) times the rotation axis
     once = np.cross(axis, g)
-    turned = g + once + np.cross(axis, once) / (1 + normals @ placed.normal_image)[..., None]
+    turned = g + once + np.cross(axis, once) / (1 + normals @ normal_image)[..., None]
     change = diffraction.excitation_error(wave_vector_inv_nm, turned) - diffraction.excitation_error(
         wave_vector_inv_nm, g
     )
-    return s_inv_nm + change
+    return np.full(normals.shape[:-1], s_inv_nm) + change
 
 
 @numba.njit(cache=True, error_model="numpy")

@@ -34,7 +34,8 @@ if TYPE_CHECKING:
     from render.foil import FoilShape
 
 # Of the foil and what is in it, what says how it diffracts and not where it is.
-CONDITIONS = ("s_inv_nm", "xi_g_nm", "xi_prime_over_xi", "turn_inv_nm_per_um", "normal_uvw", "misfit", "xi_ratio")
+CONDITIONS = ("s_inv_nm", "xi_g_nm", "xi_prime_over_xi", "turn_inv_nm_per_um", "misorientation_uvw", "misorientation_deg",
+              "normal_uvw", "misfit", "xi_ratio")  # fmt: skip
 SOURCES = ("physics/boundary.py", "physics/deposit.py", "physics/frames.py", "physics/opening.py", "physics/relief.py",
            "physics/tear.py", "render/foil.py", "render/foil_library.py", "render/blender/buffers.py",
            "render/blender/foil.py", "render/blender/lips.py", "render/blender/materials.py", "render/blender/meshes.py",

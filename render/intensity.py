@@ -17,10 +17,11 @@ from physics.frames import column_positions_nm, pixel_from_image
 from physics.inelastic import InelasticSpread, inelastic_share, inelastic_turns, thermal_diffuse_share
 from physics.particle import DISCS
 from physics.strain.segments import Segments
+from render.other_grains import diffracted_shares, grains_share
 from render.rasterise import line_masks
 from render.scene import Scene
 from render.specimen import Specimen, column_grid, fault_heights, fault_sheets, plate_fields, segments
-from render.surroundings import passed_share
+from render.surroundings import absorbed_share, passed_share
 
 # A pixel is a mean over its area. Where the field is smooth its centre tells that; nearer to a core than this many pixels
 # four columns do, at the centres of its quarters.
@@ -38,10 +39,11 @@ def noise_free_intensity(scene: Scene, specimen: Specimen) -> np.ndarray:
     aperture_mrad = scene.beam.aperture_mrad
     if aperture_mrad is None:
         image = _beam_images(scene, specimen, plates, specimen.spread)[_wanted(scene, specimen)]
-        return np.asarray(image * passed_share(scene, specimen.foil), dtype=np.float32)
+        return np.asarray(image * passed_share(scene, specimen), dtype=np.float32)
     crystal, voltage_kV = scene.crystal, scene.beam.voltage_kV
     elastic = _beam_images(scene, specimen, plates, specimen.spread)
-    path_nm = specimen.foil.entrance_z_nm - specimen.foil.exit_z_nm
+    first_nm = specimen.foil.entrance_z_nm - specimen.foil.exit_z_nm
+    path_nm = first_nm + specimen.foil.second_grain_nm
     mean_nm = float(path_nm[path_nm > 0].mean()) if (path_nm > 0).any() else 1.0
     turned = InelasticSpread(
         illumination=specimen.spread, voltage_kV=voltage_kV,
@@ -51,8 +53,11 @@ def noise_free_intensity(scene: Scene, specimen: Specimen) -> np.ndarray:
     share = inelastic_share(crystal, voltage_kV, aperture_mrad, path_nm)
     every = (1 - share) * elastic + share * inelastic
     wanted = _wanted(scene, specimen)
-    image = every[wanted] + _thermal_background(scene, specimen, every, wanted, path_nm)
-    return np.asarray(image * passed_share(scene, specimen.foil), dtype=np.float32)
+    # A turned electron sees another deviation in every grain: the image of each direction passes the others by its own share.
+    straight, aside = (grains_share(scene, specimen, spread) for spread in (specimen.spread, turned))
+    bragg = (1 - share) * elastic[wanted] * straight + share * inelastic[wanted] * aside
+    image = bragg + _thermal_background(scene, specimen, every, wanted, path_nm)
+    return np.asarray(image * absorbed_share(scene, specimen), dtype=np.float32)
 
 
 def _thermal_background(
@@ -60,23 +65,36 @@ def _thermal_background(
 ) -> np.ndarray:
     """Thermally scattered electrons (Y, X) that pass the aperture about beam `wanted`.
 
-    Their number is that of the mean absorption by thermal diffuse scattering, 1 - exp(-2 pi t/xi_0'), whatever
-    absorption the beams were given. They come from all beams, by the mean of what each holds at entrance and exit.
-    `path_nm` (Y, X) is the first grain's: where a second one lies over or under it, or alone, the electrons that it would
-    scatter into the aperture are left out, as are its inelastic events; those of the first grain pass it by `passed_share`.
+    Their number is that of the mean absorption by thermal diffuse scattering over the whole column, 1 - exp(-2 pi t/xi_0'),
+    whatever absorption the beams were given. They come from all beams, by the mean of what each holds at entrance and exit:
+    of the first grain's and, by the part of the column (`path_nm`, (Y, X)) in it, of a second one's.
     """
     crystal, voltage_kV = scene.crystal, scene.beam.voltage_kV
     xi_0_prime_nm, _ = absorption_lengths_nm(crystal, scene.beam.g_hkl, voltage_kV)
     g_inv_nm = np.array([np.zeros(3), specimen.g_image_inv_nm]) if specimen.beams is None else specimen.beams.g_image_inv_nm
-    held = every.reshape(len(every), -1).mean(axis=1)
+    second_nm = specimen.foil.second_grain_nm
+    # What has no first grain says nothing of its beams.
+    first = path_nm > second_nm
+    held = every[:, first].mean(axis=1) if second_nm.any() and first.any() else every.reshape(len(every), -1).mean(axis=1)
     held = held / held.sum() / 2
     held[0 if specimen.beams is None else specimen.beams.origin] += 0.5
-    offsets_inv_nm = np.linalg.norm(g_inv_nm - g_inv_nm[wanted], axis=1)
-    passing = sum(
-        share * thermal_diffuse_share(crystal, voltage_kV, scene.beam.aperture_mrad, round(float(offset), 9))
-        for share, offset in zip(held, offsets_inv_nm)
-    )
-    return passing * -np.expm1(-2 * math.pi * path_nm / xi_0_prime_nm)
+
+    def passing(shares: np.ndarray, beams_inv_nm: np.ndarray) -> float:
+        offsets_inv_nm = np.linalg.norm(beams_inv_nm - g_inv_nm[wanted], axis=1)
+        return sum(
+            share * thermal_diffuse_share(crystal, voltage_kV, scene.beam.aperture_mrad, round(float(offset), 9))
+            for share, offset in zip(shares, offsets_inv_nm)
+        )
+
+    from_column: np.ndarray | float = passing(held, g_inv_nm)
+    boundary = specimen.foil_shape.foil.boundary
+    if boundary is not None and second_nm.any():
+        own_beams = diffracted_shares(scene, specimen, boundary, second_nm)
+        shares = np.array([at_exit / 2 for _, at_exit in own_beams])
+        own = passing(np.array([1 - shares.sum(), *shares]), np.array([np.zeros(3), *(g for g, _ in own_beams)]))
+        part = second_nm / np.maximum(path_nm, 1e-12)
+        from_column = (1 - part) * from_column + part * own
+    return from_column * -np.expm1(-2 * math.pi * path_nm / xi_0_prime_nm)
 
 
 def _beam_images(
@@ -101,7 +119,7 @@ def _physics(
     return {
         "poisson_ratio": specimen.poisson_ratio, "stiffness_image_GPa": specimen.stiffness_image_GPa,
         "core_nm": scene.core_nm, "slice_nm": scene.slice_nm, "beams": specimen.beams, "spread": spread, "plate": plates,
-        "particles": [*(p for p in scene.particles if p.kind not in DISCS), *scene.foil.twins], "every_beam": True,
+        "particles": [*(p for p in scene.particles if p.kind not in DISCS), *specimen.foil_shape.foil.twins], "every_beam": True,
     }  # fmt: skip
 
 

@@ -68,7 +68,7 @@ def device_intensities(scenes: Sequence[Scene], specimens: Sequence[Specimen], d
             images = np.stack([bright[n].cpu().numpy(), dark[n].cpu().numpy()])
             average_core_pixels(images, scenes[i], specimens[i])  # on the CPU: few columns, but near lines
             image = images[0 if scenes[i].beam.image == "bf" else 1]
-            intensities[i] = np.asarray(image * passed_share(scenes[i], specimens[i].foil), dtype=np.float32)
+            intensities[i] = np.asarray(image * passed_share(scenes[i], specimens[i]), dtype=np.float32)
     return [intensities[i] for i in range(len(scenes))]
 
 

@@ -15,6 +15,7 @@ from physics.errors import InputError, require
 from physics.fault import StackingFault
 from physics.frames import field_nm
 from physics.junction import open_ends
+from physics.misorientation import check_misorientation
 from physics.particle_discs import half_height_nm
 from physics.polygon import polygon_covers
 from render.foil import foil_heights
@@ -37,6 +38,9 @@ def check_consistency(scene: Scene) -> None:
     check_reflection(scene.crystal, scene.beam)
     check_beams(scene)
     foil_normal_image(scene.crystal, scene.beam, scene.foil)
+    grains = [("foil.boundary", scene.foil.boundary)] if scene.foil.boundary is not None else []
+    for where, grain in (*grains, *((f"foil.twins[{k}]", twin) for k, twin in enumerate(scene.foil.twins))):
+        check_misorientation(scene.crystal, grain, where)
     rotation = image_from_crystal(scene.crystal, scene.beam)
     for i, fault in enumerate(scene.faults):
         _check_fault(fault, scene.crystal, rotation, f"faults[{i}]")

@@ -21,6 +21,7 @@ from physics.contrast.spread import Spread
 from physics.contrast.two_beam import TwoBeam
 from physics.fault import StackingFault
 from physics.frames import column_positions_nm, field_nm
+from physics.misorientation import shown_foil
 from physics.particle_discs import disc_lines
 from physics.polygon import polygon_covers
 from physics.strain.anisotropic_plate import anisotropic_plate_corrections
@@ -40,7 +41,7 @@ SURFACE_GRID_NM, SURFACE_GRID_PX = 4.0, 1.25
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Specimen:
-    """Derived quantities of one Scene, all vectors in the image frame."""
+    """Derived quantities of one Scene, all vectors in the image frame; the foil with those grains that are seen."""
 
     image_from_crystal: np.ndarray
     g_image_inv_nm: np.ndarray
@@ -62,6 +63,7 @@ class Specimen:
     def of(cls, scene: Scene, foil_library: str | os.PathLike[str] | None = None) -> Specimen:
         rotation = image_from_crystal(scene.crystal, scene.beam)
         xi_0_prime_nm, xi_g_prime_nm = beam_absorption_nm(scene.crystal, scene.beam)
+        shown = shown_foil(scene.crystal, scene.beam, scene.foil)
         return cls(
             image_from_crystal=rotation,
             g_image_inv_nm=g_image_inv_nm(scene.crystal, scene.beam),
@@ -73,7 +75,7 @@ class Specimen:
             beams=beam_set(scene.crystal, scene.beam),
             spread=spread_of(scene.beam),
             foil=scene_foil_maps(scene, foil_library),
-            foil_shape=FoilShape(foil=scene.foil, normal_image=foil_normal_image(scene.crystal, scene.beam, scene.foil)),
+            foil_shape=FoilShape(foil=shown, normal_image=foil_normal_image(scene.crystal, scene.beam, scene.foil)),
             poisson_ratio=scene.crystal.poisson_ratio,
             stiffness_image_GPa=None if scene.elasticity == "isotropic" else rotated_stiffness(scene.crystal.stiffness_GPa, rotation),
         )

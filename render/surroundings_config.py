@@ -12,7 +12,7 @@ from render.draw import Distribution, Fixed, parse
 Draw = Distribution
 # What a value of a field may be, where that is not a number >= 0 (a share: a number from 0 to 1).
 LIMITS = {
-    "second_s_xi": (-math.inf, math.inf), "twin_s_xi": (-math.inf, math.inf), "tear_sag_fraction": (-math.inf, math.inf),
+    "second_s_xi": (-math.inf, math.inf), "grain_s_xi": (-math.inf, math.inf), "tear_sag_fraction": (-math.inf, math.inf),
     "tear_length_px": (1, 1e5), "tear_lip_px": (1, 1e4), "tear_width_fraction": (1e-3, 1), "tear_turn_deg": (0, 75),
     "twin_count": (1, 100), "twin_width_nm": (0.1, 1e4),
 }  # fmt: skip
@@ -27,9 +27,11 @@ class SurroundingsConfig:
     """What `render.draw_surroundings` draws; `CLEAN` is a foil without any. Lengths in px scale with the pixel.
 
     `edge_share` and `hole_share` are the chances of a frame with a ragged edge or a hole, `boundary_share` that of a
-    second grain. `tear_share` and `twin_share` are those of a frame with a tear (`tear_width_fraction`
-    and `tear_sag_fraction` of its length) and with a packet of twins, `twin_gap_nm` apart. `deposits` counts hold for 512 x 512 px and scale with the area. `near_line_share` of the deposits lie
-    on a line. `film_depth_nm` null: lines run out to the faces; otherwise an adhering film of that depth stops glide
+    second grain. It stands so that one of its low reflections, drawn, has the deviation s xi_g of `grain_s_xi`; given
+    `second_s_xi`, it has no orientation and that deviation under a reflection that nobody names. `tear_share` and
+    `twin_share` are those of a frame with a tear (`tear_width_fraction` and `tear_sag_fraction` of its length) and with a
+    packet of twins, `twin_gap_nm` apart, whose planes tell their orientation. `deposits` counts hold for 512 x 512 px and
+    scale with the area. `near_line_share` of the deposits lie on a line. `film_depth_nm` null: lines run out to the faces; otherwise an adhering film of that depth stops glide
     sources' lines, which leave a slip trace at its lower side, `trace_held` lines deep at most.
     """
 
@@ -44,7 +46,8 @@ class SurroundingsConfig:
     taper_px: Draw = _draw({"log_uniform": [4, 120]})
     boundary_share: Draw = _draw(0.1)
     boundary_tilt_deg: Draw = _draw({"uniform": [20, 90]})
-    second_s_xi: Draw = _draw({"weighted": [[{"normal": [0, 0.6]}, 1], [{"uniform": [1.5, 8]}, 2]]})
+    grain_s_xi: Draw = _draw({"weighted": [[{"normal": [0, 0.6]}, 1], [{"uniform": [1.5, 8]}, 2]]})
+    second_s_xi: Draw = _draw(None)
     tear_share: Draw = _draw(0.04)
     tear_length_px: Draw = _draw({"log_uniform": [50, 350]})
     tear_width_fraction: Draw = _draw({"log_uniform": [0.01, 0.12]})
@@ -55,7 +58,6 @@ class SurroundingsConfig:
     twin_count: Draw = _draw({"weighted": [[1, 2], [{"integers": [2, 5]}, 1]]})
     twin_width_nm: Draw = _draw({"log_uniform": [5, 150]})
     twin_gap_nm: Draw = _draw({"log_uniform": [10, 300]})
-    twin_s_xi: Draw = _draw({"weighted": [[{"normal": [0, 0.6]}, 1], [{"uniform": [1.5, 8]}, 2]]})
     deposits: Draw = _draw({"weighted": [[0, 1], [{"log_uniform": [3, 75]}, 3]]})
     deposit_radius_px: Draw = _draw({"log_uniform": [3.5, 11]})
     deposit_depth: Draw = _draw({"log_uniform": [0.06, 1.2]})
@@ -70,7 +72,7 @@ class SurroundingsConfig:
         for f in fields(self):
             low, high = LIMITS.get(f.name, (0, 1) if f.name.endswith("_share") else (0, math.inf))
             for value in getattr(self, f.name).values():
-                if value is None and f.name == "film_depth_nm":
+                if value is None and (f.name == "film_depth_nm" or (f.name == "second_s_xi" and self.second_s_xi == Fixed(None))):
                     continue
                 ok = isinstance(value, int | float) and not isinstance(value, bool) and low <= value <= high
                 rule = f"lie in [{low:g}, {high:g}]" if high < math.inf else "be a number >= 0" if low == 0 else "be a number"

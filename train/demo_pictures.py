@@ -54,17 +54,22 @@ def beam_pair(dataset: Path, path: Path) -> Figure:
 
 def front_picture(scene_picture: Path | None, dataset: Path, run: Path, path: Path) -> Figure:
     """One image told from left to right: the foil, its micrograph, the exact labels, what the network traces."""
-    micrograph = liveliest(open_dataset(dataset))
+    return one_image_told(scene_picture, liveliest(open_dataset(dataset)), run, path)
+
+
+def one_image_told(scene_picture: Path | None, micrograph: Micrograph, run: Path, path: Path) -> Figure:
+    """As `front_picture`, of a micrograph of one's own; `run` is a run or a file of weights."""
     figure, axes = _panels(1, 4)
     if scene_picture is not None:
         axes[0, 0].imshow(np.asarray(Image.open(scene_picture)))
         axes[0, 0].set_title("foil and lines, by Blender", fontsize=7, loc="left", pad=3)
-    draw_micrograph(axes[0, 1], micrograph.image, micrograph.scene)
-    draw_micrograph(axes[0, 2], micrograph.image, micrograph.scene)
+    draw_micrograph(axes[0, 1], micrograph.image, micrograph.scene, wrap=True)
+    draw_micrograph(axes[0, 2], micrograph.image, micrograph.scene, wrap=True)
+    draw_distractors(axes[0, 2], micrograph.distractors, micrograph.shape)
     draw_labels(axes[0, 2], micrograph.lines, micrograph.shape)
     axes[0, 2].set_title(f"labels: {len(micrograph.lines)} lines (broken: no contrast)", fontsize=7, loc="left", pad=3)
     found = find_lines(load_model(run), micrograph.image)
-    _lines_panel(axes[0, 3], micrograph, [line.points_px for line in found], f"network, traced: {len(found)} lines")
+    _lines_panel(axes[0, 3], micrograph, [line.points_px for line in found], f"network, traced: {len(found)} lines", wrap=True)
     return _saved(figure, path)
 
 
@@ -115,8 +120,10 @@ def predictions_against_truth(run: Path, dataset: Path, count: int, path: Path) 
     return _saved(figure, path)
 
 
-def _lines_panel(axes: Any, micrograph: Micrograph, curves: list[np.ndarray], title: str, dashed: list[bool] | None = None) -> None:
-    draw_micrograph(axes, micrograph.image, micrograph.scene, faint=True)
+def _lines_panel(
+    axes: Any, micrograph: Micrograph, curves: list[np.ndarray], title: str, dashed: list[bool] | None = None, wrap: bool = False
+) -> None:
+    draw_micrograph(axes, micrograph.image, micrograph.scene, faint=True, wrap=wrap)
     draw_lines(axes, curves, dashed=dashed or [])
     axes.set_xlim(-0.5, micrograph.shape[1] - 0.5)
     axes.set_ylim(micrograph.shape[0] - 0.5, -0.5)
@@ -133,5 +140,5 @@ def _panels(rows: int, columns: int) -> tuple[Figure, np.ndarray]:
 
 def _saved(figure: Figure, path: Path) -> Figure:
     figure.tight_layout(pad=0.5)
-    figure.savefig(path, dpi=110)
+    figure.savefig(path, dpi=110, bbox_inches="tight", pad_inches=0.05)  # whole captions, of two lines as of one
     return figure

@@ -34,7 +34,7 @@ HASH_LETTERS = 12
 FIELDS = ("version", "crystal", "foil", "beam", "dislocations", "faults", "deposits", "particles", "detector", "shape",
           "pixel_nm", "visible_contrast", "slice_nm", "core_nm", "surfaces", "elasticity", "foil_renderer")  # fmt: skip
 # Nor does one that a noun within it was given later, while it is empty or false.
-LATER = {"beam": ("debye_waller",), "foil": ("tears", "twins"), "foil.boundary": ("width_nm",)}
+LATER = {"beam": ("debye_waller",), "foil": ("tears", "twins"), "foil.boundary": ("width_nm", "misorientation_uvw", "misorientation_deg")}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
