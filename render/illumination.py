@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+from scipy import fft
 from scipy.special import erf
 
 from physics.errors import require
@@ -122,13 +123,16 @@ def uneven_field(unevenness: Unevenness, shape: tuple[int, int], seed: int) -> n
     rows, columns = shape
     # Twice the frame, cut: the field of a discrete transform is periodic, a micrograph is not.
     size = (2 * rows, 2 * columns)
-    frequency = np.hypot(np.fft.fftfreq(size[0])[:, None], np.fft.rfftfreq(size[1])[None, :])
+    # Of the transforms only what is kept: columns of low frequency, rows of the frame.
+    along = np.fft.rfftfreq(size[1])
+    along = along[along <= 1 / unevenness.shortest_px]
+    frequency = np.hypot(np.fft.fftfreq(size[0])[:, None], along[None, :])
     amplitude = np.zeros_like(frequency)
     kept = (frequency >= 0.5 / max(shape)) & (frequency <= 1 / unevenness.shortest_px)
     if not kept.any():
         return np.zeros(shape)
     amplitude[kept] = frequency[kept] ** (-unevenness.slope / 2)
-    white = np.fft.rfft2(stream(seed, "unevenness").standard_normal(size))
-    field = np.fft.irfft2(white * amplitude, size)[:rows, :columns]
+    white = fft.fft(fft.rfft(stream(seed, "unevenness").standard_normal(size), axis=1)[:, : len(along)], axis=0)
+    field = fft.irfft(fft.ifft(white * amplitude, axis=0)[:rows], size[1], axis=1)[:, :columns]
     field -= field.mean()
     return unevenness.fraction * field / max(float(field.std()), 1e-12)

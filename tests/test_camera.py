@@ -10,9 +10,9 @@ from physics.errors import InputError
 from render.burn_in import Mark, mark_mask, text_distractors, with_marks
 from render.compression import through_jpeg, through_video
 from render.detector import PARTS, Detector, expose
-from render.illumination import ApertureEdge, Unevenness, edge_curves_px, illumination, transmitted
+from render.illumination import ApertureEdge, Unevenness, edge_curves_px, illumination, transmitted, uneven_field
 from render.micrograph import Line
-from render.noise import CorrelatedNoise, DeadPixels, ScanNoise, correlated_noise
+from render.noise import CorrelatedNoise, DeadPixels, ScanNoise, correlated_noise, stream
 from render.optics import Blur, Interlace, blurred, blurred_lines, interlaced
 from render.recording import Recording, grey_levels
 
@@ -127,6 +127,18 @@ def test_unevenness_has_the_deviation_and_the_spectrum_asked_for():
     slope = np.diff([np.log(power[b].mean()) for b in bands])[0] / np.diff([np.log(f[b]).mean() for b in bands])[0]
     assert slope == pytest.approx(-3.0, abs=0.25)
     assert power[f > 0.3].mean() < 1e-3 * power[bands[1]].mean()
+
+
+def test_unevenness_is_a_white_field_filtered_by_the_whole_transform():
+    """The transforms leave out what is not kept; here they are whole."""
+    shape = (45, 70)
+    white = stream(9, "unevenness").standard_normal((90, 140))
+    f = np.hypot(np.fft.fftfreq(90)[:, None], np.fft.fftfreq(140))
+    kept = (f >= 0.5 / 70) & (f <= 1 / 5)
+    filtered = np.fft.ifft2(np.fft.fft2(white) * np.where(kept, np.maximum(f, 1e-9) ** -1.25, 0)).real[:45, :70]
+    filtered -= filtered.mean()
+    field = uneven_field(Unevenness(fraction=0.1, slope=2.5, shortest_px=5), shape, 9)
+    assert field == pytest.approx(0.1 * filtered / filtered.std(), abs=1e-12)
 
 
 def test_an_aperture_passes_light_inside_its_circle_and_its_curve_lies_where_half_passes():

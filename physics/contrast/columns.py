@@ -279,13 +279,15 @@ def _tiled(
     depth = top - float(columns[filled, 3].min())
     offsets, weights = _points(spread, g_image_inv_nm, beams, float((columns[:, 2] - columns[:, 3]).max()))
     if beams is None:
-        widest = WIDEST_STEP / (math.pi * (np.abs(columns[filled, 4]).max() + np.abs(offsets).max() + 1 / two_beam.xi_g_nm))
+        # Each tile as fine as its own columns ask for: a few at a torn edge may lie far from the Bragg condition.
+        farthest = np.maximum.reduceat(np.where(filled, np.abs(columns[:, 4]), 0.0), tiling.first[:-1])
+        widest = WIDEST_STEP / (math.pi * (farthest + np.abs(offsets).max() + 1 / two_beam.xi_g_nm))
     else:
         columns = _deviations(columns, beams)
         spread_inv_nm = many_beam.eigenvalue_spread_inv_nm(beams, columns[filled, 4][[0]] if beams.multiples is None else
                                                            [columns[filled, 4].min(), columns[filled, 4].max()])
-        widest = 2 * WIDEST_STEP_MANY / (math.pi * (spread_inv_nm + 2 * np.ptp(offsets, axis=1).max()))
-    layer_nm = depth / max(1, math.ceil(depth / min(slice_nm, widest) - 1e-9))
+        widest = np.full(len(tiling.cells), 2 * WIDEST_STEP_MANY / (math.pi * (spread_inv_nm + 2 * np.ptp(offsets, axis=1).max())))
+    layer_nm = depth / np.maximum(1, np.ceil(depth / np.minimum(slice_nm, widest) - 1e-9))
     layers = _tile_layers(columns, filled, tiling.first, top, layer_nm)
     boxes = _tile_boxes(columns, tiling.first, layers, top, layer_nm)
     strength = float(np.linalg.norm(directions, axis=1).max() * np.linalg.norm(segments.burgers_nm, axis=1).max(initial=0))
@@ -295,7 +297,7 @@ def _tiled(
     else:
         # A beam feels the error of the field as many times as it is a multiple of the direction.
         tolerance = field_tolerance * np.abs(beams.coupling_inv_nm).max() / np.abs(beams.directions[1]).max()
-        table = _table(beams, columns[filled, 4], layer_nm, strength, fault_phase, offsets, weights)
+        table = _table(beams, columns[filled, 4], float(layer_nm[0]), strength, fault_phase, offsets, weights)
     if stiffness_image_GPa is not None:
         tolerance *= ANISOTROPIC_SHARE
     values, near, near_count = descend_to_tiles(rows, boxes, tiling.cells, strength, tolerance)
@@ -342,9 +344,9 @@ def _table(
 
 
 def _tile_layers(
-    columns: np.ndarray, filled: np.ndarray, first: np.ndarray, top: float, layer_nm: float
+    columns: np.ndarray, filled: np.ndarray, first: np.ndarray, top: float, layer_nm: np.ndarray
 ) -> np.ndarray:
-    """First and last layer (end excluded) that each tile's columns reach into (B, 2)."""
+    """First and last layer (end excluded) that each tile's columns reach into (B, 2), of `layer_nm` (B,) from `top` on."""
     highest = np.maximum.reduceat(np.where(filled, columns[:, 2], -np.inf), first[:-1])
     lowest = np.minimum.reduceat(np.where(filled, columns[:, 3], np.inf), first[:-1])
     empty = ~np.isfinite(highest)
@@ -354,7 +356,7 @@ def _tile_layers(
 
 
 def _tile_boxes(
-    columns: np.ndarray, first: np.ndarray, layers: np.ndarray, top: float, layer_nm: float
+    columns: np.ndarray, first: np.ndarray, layers: np.ndarray, top: float, layer_nm: np.ndarray
 ) -> np.ndarray:
     """Centres and half-sides (B, 6) of the tiles, with a layer to spare above and below."""
     low, high = np.empty((len(layers), 3)), np.empty((len(layers), 3))

@@ -1,6 +1,6 @@
 """Columns tile by tile: the field in boxes within boxes, then the two beams down all columns of a tile at once.
 
-Layers of absolute z, one thickness for all tiles, are passed by a fourth-order Magnus step built from d(g.u)/dd
+Layers of absolute z, one thickness for a tile, are passed by a fourth-order Magnus step built from d(g.u)/dd
 in the middle of a layer and of its two neighbours. Where a line is near, a face cuts a layer or a fault crosses
 it, the piece of a column in that layer is passed in panels with two Gauss points instead (`slicing`).
 
@@ -24,19 +24,19 @@ from physics.strain.boxes import (
     MINIMUM_HALF_NM,
     NODE_COUNT,
     ORDER,
-    add_plane,
+    add_planes,
     add_segment,
     column_polynomials,
     far_distance_nm,
     hand_down,
-    lower_to_distance_sq,
+    lower_to_distances_sq,
     node_positions,
     pack,
     packed_distance_sq,
     work_space,
 )  # fmt: skip
 from physics.strain.isotropic import WIDTH
-from physics.strain.plate_field import add_plate_field
+from physics.strain.plate_tiles import add_plate_field
 
 # A box whose near segments times its voxels fall below LEAF_WORK is not divided further, nor one of fewer
 # columns and layers than these: shorter loops cost more than the segments they spare.
@@ -64,12 +64,12 @@ def tile_intensities(
     vectors of the further directions, `intensity` (P, N) is that of all its beams, averaged over the points of the table.
 
     Columns first[i] to first[i + 1], in Morton order, are tile i. `layers` (B, 2) are its first and last layer
-    (end excluded); layer k lies between top_nm - k layer_nm and top_nm - (k + 1) layer_nm. `spheres` (I, ROW) are
+    (end excluded); layer k lies between top_nm - k layer_nm and top_nm - (k + 1) layer_nm, layer_nm (B,). `spheres` (I, ROW) are
     precipitates and voids (`strain.inclusions`); `g` is the diffraction vector, or the first direction.
     """
     for i in range(begin, end):
         _tile(
-            i, rows, columns, first, layers, top_nm, layer_nm, boxes, values, near, near_count, strength, tolerance,
+            i, rows, columns, first, layers, top_nm, layer_nm[i], boxes, values, near, near_count, strength, tolerance,
             beam, fault_z, fault_phase, spheres, g, plates, intensity, offsets, weights, many,
         )  # fmt: skip
 
@@ -97,12 +97,13 @@ def _tile(
     packed = np.empty((near_count[i], rows.shape[1]), np.float32)
     for k in range(near_count[i]):
         pack(rows[near[i, k]], box[0], box[1], box[2], packed[k])
-    cut = _cut_layers(own, layers[i, 1] - layers[i, 0] + 2, top, layer_nm, own_fault_z)
+    uneven = _uneven_layers(own, layers[i, 1] - layers[i, 0] + 2, top, layer_nm)
+    cut, crossing = _cut_layers(uneven, top, layer_nm, own_fault_z)
     inclusions.mark_layers(near_spheres[:close], top, layer_nm, SMOOTH_LAYERS * layer_nm, cut)
     root_values = _with_spheres(values[i], far_spheres, g, box)
     beta, entries, panels, heights, crossed = _tile_field(
         packed, len(rows) + len(far_spheres), own, cut, top, layer_nm, box, root_values, strength, tolerance, own_fault_z,
-        near_spheres[:close],
+        crossing, near_spheres[:close], many is not None,
     )
     add_plate_field(plates[0], own, box, top, layer_nm, beta, entries, panels, heights)
     fractions, missing_nm = np.empty(0, np.float32), np.zeros(len(own))
@@ -118,7 +119,7 @@ def _tile(
         for q in range(len(weights)):
             own[:, 4] = s + offsets[q]
             _integrate(
-                beta, cut, entries, panels, crossed, own, top, layer_nm, beam, phases, fractions, missing_nm, part
+                beta, uneven, entries, panels, crossed, own, top, layer_nm, beam, phases, fractions, missing_nm, part
             )
             intensity[begin:end] += weights[q] * part
     else:
@@ -134,12 +135,12 @@ def _tile(
             root_values = _with_spheres(other_values[r - 1, i], far_spheres, other_g[r - 1], box)
             beta, _, panels, _, _ = _tile_field(
                 packed, len(rows) + len(far_spheres), own, cut, top, layer_nm, box, root_values, strength, tolerance, own_fault_z,
-                near_spheres[:close],
+                crossing, near_spheres[:close], True,
             )
             _add_spheres(near_spheres, other_g[r - 1], own, top, layer_nm, beta, entries, panels, heights)
             add_plate_field(plates[r], own, box, top, layer_nm, beta, entries, panels, heights)
             betas[r], fields[r] = beta, panels[:, 1:]
-        whole = _whole_layers(own, cut, entries, top, layer_nm)
+        whole = _whole_layers(own, uneven, entries, top, layer_nm)
         order = _by_layer(entries, len(cut))
         intensity[begin:end] = 0.0
         for q in range(len(table[-1])):
@@ -169,11 +170,11 @@ def _add_spheres(spheres, g, columns, top, layer_nm, beta, entries, panels, heig
 
 
 @numba.njit(cache=True, error_model="numpy")
-def _whole_layers(columns, cut, entries, top, layer_nm):
+def _whole_layers(columns, uneven, entries, top, layer_nm):
     """1 where a layer of a column (K, C) is passed as a whole, 0 where as an entry or not at all."""
-    whole = np.ones((len(cut), len(columns)), np.float32)
-    for k in range(len(cut)):
-        if cut[k]:
+    whole = np.ones((len(uneven), len(columns)), np.float32)
+    for k in range(len(uneven)):
+        if uneven[k]:
             for c in range(len(columns)):
                 if not _whole(columns[c, 2], columns[c, 3], top - k * layer_nm, top - (k + 1) * layer_nm):
                     whole[k, c] = _ZERO
@@ -183,8 +184,13 @@ def _whole_layers(columns, cut, entries, top, layer_nm):
 
 
 @numba.njit(cache=True, error_model="numpy")
-def _tile_field(packed, all_rows, columns, cut, top, layer_nm, tile_box, root_values, strength, tolerance, fault_z, spheres):
+def _tile_field(
+    packed, all_rows, columns, cut, top, layer_nm, tile_box, root_values, strength, tolerance, fault_z, crossing, spheres, faces
+):  # fmt: skip
     """d(g.u)/dd (K, C) in the middles of the layers, and the panels of the pieces that need them.
+
+    Those are pieces near a line, in or beside a sphere, and where a sheet crosses (`crossing`, of `_cut_layers`); with `faces`
+    also what a face leaves of a layer.
 
     Entries (E, 4) are such pieces: layer, column, first panel, number of panels. Panels (N, 3) are a length and
     the field at the two Gauss points, heights (N,) the z of their middles; crossed (N,) is the fault at a panel's
@@ -198,6 +204,8 @@ def _tile_field(packed, all_rows, columns, cut, top, layer_nm, tile_box, root_va
     crossed, panel_total = np.empty(1024, np.int16), 0
     core_sq = packed[0, 13] if len(packed) else _ONE
     smooth = SMOOTH_LAYERS * layer_nm
+    smooth_sq = np.float32(smooth * smooth)
+    need = (len(fault_z) + 1) * (panel_count(layer_nm, 0.0, core_sq) + 1)
 
     # A box is divided in two: the nodes of both halves take a segment that is far from both in one go.
     stack = np.empty((2 * DEEPEST, 6), np.int64)
@@ -251,9 +259,10 @@ def _tile_field(packed, all_rows, columns, cut, top, layer_nm, tile_box, root_va
             )  # fmt: skip
             continue
 
+        leaf_x, leaf_y = x[c0:c1], y[c0:c1]
         if all_rows > 0:
             far = powers[:, : c1 - c0]
-            column_polynomials(own_values, box, x[c0:c1], y[c0:c1], far)
+            column_polynomials(own_values, box, leaf_x, leaf_y, far)
         close_count = 0
         for k in near:
             if packed_distance_sq(packed[k], box[0], box[1], box[2]) < (_half_diagonal(box) + smooth) ** 2:
@@ -261,43 +270,45 @@ def _tile_field(packed, all_rows, columns, cut, top, layer_nm, tile_box, root_va
                 close_count += 1
         leaf_first = panel_total
         leaf_entries = entry_count
+        distance_sq = nearest_sq[: c1 - c0]
         for k in range(k0, k1):
             z = top - (k + 0.5) * layer_nm
             if all_rows > 0:
                 total = beta[k, c0:c1]
                 _horner(far, np.float32((z - box[2]) / box[5]), total)
-                for j in range(0 if anisotropic else len(near)):
-                    add_plane(packed[near[j]], x[c0:c1], y[c0:c1], np.float32(z), total)
+                if not anisotropic:
+                    add_planes(packed, near, leaf_x, leaf_y, np.float32(z), total)
             if k == 0 or k == depth - 1 or not (cut[k] or close_count):
                 continue
-            distance_sq = nearest_sq[: c1 - c0]
-            for c in range(c1 - c0):
-                distance_sq[c] = np.float32(1e30)
-            for j in range(close_count):
-                lower_to_distance_sq(packed[close[j]], x[c0:c1], y[c0:c1], np.float32(z), distance_sq)
-            inclusions.lower_to_spheres(spheres, x[c0:c1], y[c0:c1], z, distance_sq)
+            lower_to_distances_sq(packed, close[:close_count], leaf_x, leaf_y, np.float32(z), distance_sq)
+            inclusions.lower_to_spheres(spheres, leaf_x, leaf_y, z, distance_sq)
             upper, lower = z + layer_nm / 2, z - layer_nm / 2
             for c in range(c0, c1):
-                near_line = distance_sq[c - c0] < smooth * smooth
-                if not near_line and not (cut[k] and _is_cut(columns[c], upper, lower, fault_z[:, c], spheres)):
+                if columns[c, 2] <= lower or columns[c, 3] >= upper or not columns[c, 2] > columns[c, 3]:
                     continue
+                if distance_sq[c - c0] >= smooth_sq:
+                    # The check of a layer that a sphere may touch comes last: it takes longest.
+                    if not cut[k]:
+                        continue
+                    crossed_here = len(crossing) > 0 and crossing[k, c]
+                    face = faces and not _whole(columns[c, 2], columns[c, 3], upper, lower)
+                    if not (crossed_here or face or _in_sphere(spheres, fault_z, c, upper, lower)):
+                        continue
                 if entry_count == len(entries):
                     entries = np.concatenate((entries, np.empty_like(entries)))
-                need = (len(fault_z) + 1) * (panel_count(layer_nm, 0.0, core_sq) + 1)
                 while panel_total + need > len(panels):
                     panels = np.concatenate((panels, np.empty_like(panels)))
                     heights = np.concatenate((heights, np.empty_like(heights)))
                     crossed = np.concatenate((crossed, np.empty_like(crossed)))
-                made_panels = _cut_into_panels(
-                    columns[c], upper, lower, fault_z[:, c], distance_sq[c - c0], core_sq, panels[panel_total:],
-                    heights[panel_total:], crossed[panel_total:],
-                )  # fmt: skip
+                first_panel = panel_total
+                panel_total = _cut_into_panels(
+                    columns, c, upper, lower, fault_z, distance_sq[c - c0], core_sq, panels, heights, crossed, panel_total
+                )
                 entries[entry_count, 0], entries[entry_count, 1] = k, c
-                entries[entry_count, 2], entries[entry_count, 3] = panel_total, made_panels
+                entries[entry_count, 2], entries[entry_count, 3] = first_panel, panel_total - first_panel
                 entry_count += 1
-                panel_total += made_panels
         if anisotropic and len(near) > 0:
-            _add_voxels(packed, near, x[c0:c1], y[c0:c1], top, layer_nm, k0, beta[k0:k1, c0:c1], room)
+            _add_voxels(packed, near, leaf_x, leaf_y, top, layer_nm, k0, beta[k0:k1, c0:c1], room)
         if panel_total > leaf_first:
             _panel_field(
                 packed, near, far, c0, box, x, y, entries[leaf_entries:entry_count],
@@ -351,21 +362,34 @@ def _horner(coefficients, x, total):
 
 
 @numba.njit(cache=True, error_model="numpy")
-def _cut_layers(columns, depth, top, layer_nm, fault_z):
-    """Whether a layer (K,) is not whole in every column or holds a fault."""
-    cut = np.zeros(depth, np.bool_)
+def _uneven_layers(columns, depth, top, layer_nm):
+    """Whether a layer (K,) is not whole in every column."""
+    uneven = np.zeros(depth, np.bool_)
     for c in range(len(columns)):
         begin = (top - columns[c, 2]) / layer_nm
         end = (top - columns[c, 3]) / layer_nm
         for k in range(min(depth, int(math.ceil(begin - 1e-6)))):
-            cut[k] = True
+            uneven[k] = True
         for k in range(max(0, int(math.floor(end + 1e-6))), depth):
-            cut[k] = True
-        for f in range(len(fault_z)):
+            uneven[k] = True
+    return uneven
+
+
+@numba.njit(cache=True, error_model="numpy")
+def _cut_layers(uneven, top, layer_nm, fault_z):
+    """Whether a layer (K,) is uneven or holds a fault, and in which columns it may hold one (K, C), empty without faults."""
+    sheets, count = fault_z.shape
+    cut, depth = uneven.copy(), len(uneven)
+    crossing = np.zeros((depth if sheets > 0 else 0, count), np.bool_)
+    for f in range(sheets):
+        for c in range(count):
             place = (top - fault_z[f, c]) / layer_nm
             if place >= 0 and place < depth:
+                # On the boundary of two layers rounding tells which; both are passed in panels.
+                for k in range(max(int(place - 1e-6), 0), min(int(place + 1e-6), depth - 1) + 1):
+                    crossing[k, c] = True
                 cut[int(place)] = True
-    return cut
+    return cut, crossing
 
 
 @numba.njit(cache=True, error_model="numpy")
@@ -376,26 +400,20 @@ def _whole(entrance, exit_, upper, lower):
 
 
 @numba.njit(cache=True, error_model="numpy")
-def _is_cut(column, upper, lower, fault_z, spheres):
-    """Whether a face, a fault or the boundary of a sphere lies inside a layer of a column, or other matter fills it."""
-    entrance, exit_ = column[2], column[3]
-    if not entrance > exit_ or entrance <= lower or exit_ >= upper:
+def _in_sphere(spheres, fault_z, c, upper, lower):
+    """Whether a sphere asks for panels in a layer of column c; the last rows of `fault_z` are their chords."""
+    if len(spheres) == 0:
         return False
-    if not _whole(entrance, exit_, upper, lower):
-        return True
-    for f in range(len(fault_z)):
-        if fault_z[f] <= upper and fault_z[f] > lower:
-            return True
-    return inclusions.piece_in_sphere(spheres, fault_z[len(fault_z) - 2 * len(spheres) :], upper, lower)
+    return inclusions.piece_in_sphere(spheres, fault_z[len(fault_z) - 2 * len(spheres) :, c], upper, lower)
 
 
 @numba.njit(cache=True, error_model="numpy")
-def _cut_into_panels(column, upper, lower, fault_z, distance_sq, core_sq, panels, heights, crossed):
-    """Panels of the piece of a column between two heights, downward; returns their number."""
+def _cut_into_panels(columns, c, upper, lower, fault_z, distance_sq, core_sq, panels, heights, crossed, total):
+    """Panels of the piece of a column between two heights, downward, from number `total` on; returns where they end."""
+    entrance, exit_ = columns[c, 2], columns[c, 3]
     top, bottom = upper, lower
-    if not _whole(column[2], column[3], upper, lower):
-        top, bottom = min(upper, column[2]), max(lower, column[3])
-    total = 0
+    if not _whole(entrance, exit_, upper, lower):
+        top, bottom = min(upper, entrance), max(lower, exit_)
     if not top > bottom:
         return total
     last_z, last_f = np.inf, -1
@@ -403,9 +421,9 @@ def _cut_into_panels(column, upper, lower, fault_z, distance_sq, core_sq, panels
         # The next fault downward; of two at one height the one of lower number comes first.
         low, fault = bottom, -1
         for f in range(len(fault_z)):
-            z = fault_z[f]
+            z = fault_z[f, c]
             passed = z > last_z or (z == last_z and f <= last_f)
-            if not passed and z <= upper and z > lower and z < column[2] and z > column[3] and (fault < 0 or z > low):
+            if not passed and z <= upper and z > lower and z < entrance and z > exit_ and (fault < 0 or z > low):
                 low, fault = z, f
         length = top - low
         pieces = panel_count(length, distance_sq, core_sq) if length > 0 else (1 if fault >= 0 else 0)
@@ -471,9 +489,11 @@ def _panel_field(packed, near, far, c0, box, x, y, entries, first, heights, pane
 
 @numba.njit(cache=True, error_model="numpy")
 def _integrate(
-    beta, cut, entries, panels, crossed, columns, top, layer_nm, beam, fault_phase, fractions, missing_nm, intensity
+    beta, uneven, entries, panels, crossed, columns, top, layer_nm, beam, fault_phase, fractions, missing_nm, intensity
 ):
     """The two beams down all columns of a tile; their common phase and mean absorption are left to the end.
+
+    What a face leaves of a layer is passed in one step, unless an entry holds it.
 
     `fractions` (N,) are the crystal fractions of the panels (`strain.inclusions`), none where all are 1; `missing_nm` (C,)
     is the crystal that the columns miss by them.
@@ -492,21 +512,20 @@ def _integrate(
         _panel_matrices_of_fractions(panels, panel_s, fractions, beam, matrices)
     else:
         _panel_matrices(panels, panel_s, beam, matrices)
-    step = np.empty(count, np.float32)
+    step, turn, eps = np.empty(count, np.float32), np.empty(count, np.float32), np.empty(count, np.float32)
     entry = 0
     for k in range(1, depth - 1):
-        upper, lower = top - k * layer_nm, top - (k + 1) * layer_nm
         step[:] = math.pi * layer_nm
-        for c in range(count if cut[k] else 0):
-            if not _whole(columns[c, 2], columns[c, 3], upper, lower):
-                step[c] = _ZERO
+        _turns_of_layer(beta[k - 1], beta[k], beta[k + 1], s, step[0], turn, eps)
+        if uneven[k]:
+            _turns_of_pieces(beta, k, columns, top, layer_nm, s, step, turn, eps)
         end = entry
         while end < len(order) and entries[order[end], 0] == k:
             step[entries[order[end], 1]] = _ZERO
             end += 1
-        _pass_layer(beta[k - 1], beta[k], beta[k + 1], s, step, beam, state)
+        _pass_layer(turn, eps, step, beam, state)
         for i in range(entry, end):
-            _pass_panels(entries[order[i]], matrices, crossed, fault_phase, state)
+            _pass_panels(entries, order[i], matrices, crossed, fault_phase, state)
         entry = end
     for c in range(count):
         thickness = max(columns[c, 2] - columns[c, 3], 0.0) - missing_nm[c]
@@ -532,17 +551,49 @@ def _by_layer(entries, depth):
 
 
 @numba.njit(cache=True, error_model="numpy", fastmath={"contract"})
-def _pass_layer(above, here, below, s, step, beam, state):
+def _turns_of_layer(above, here, below, s, step, turn, eps):
+    """S averaged over a whole layer, and its change from the upper to the lower Gauss point times pi h sqrt(3)/6."""
+    mean, slope = np.float32(1 / 24), np.float32(1 / 12) * step
+    for c in range(s.size):
+        turn[c] = s[c] + here[c] + mean * (above[c] - here[c] - here[c] + below[c])
+        eps[c] = slope * (below[c] - above[c])
+
+
+@numba.njit(cache=True, error_model="numpy")
+def _turns_of_pieces(beta, k, columns, top, layer_nm, s, step, turn, eps):
+    """`_turns_of_layer` for the columns of which a face leaves a piece of layer k, and their `step`.
+
+    The field follows the parabola through this layer and the two beyond it, inward.
+    """
+    upper, lower, half, sixth = top - k * layer_nm, top - (k + 1) * layer_nm, np.float32(1 / 2), np.float32(1 / 6)
+    for c in range(s.size):
+        if _whole(columns[c, 2], columns[c, 3], upper, lower):
+            continue
+        high, low = min(upper, columns[c, 2]), max(lower, columns[c, 3])
+        if not high > low:
+            step[c] = _ZERO
+            continue
+        way = 1 if columns[c, 2] < upper else -1
+        first, second = min(max(k + way, 0), len(beta) - 1), min(max(k + 2 * way, 0), len(beta) - 1)
+        here, beyond, last = beta[k, c], beta[first, c], beta[second, c]
+        bend = here - beyond - beyond + last
+        part = np.float32((high - low) / layer_nm)
+        at = np.float32(way * ((upper + lower - high - low) / (2 * layer_nm)))
+        slope = beyond - here + (at - half) * bend
+        turn[c] = s[c] + here + at * (beyond - here + half * (at - _ONE) * bend) + part * part * np.float32(1 / 24) * bend
+        step[c] = np.float32(math.pi) * part * np.float32(layer_nm)
+        eps[c] = sixth * step[c] * part * np.float32(way) * slope
+
+
+@numba.njit(cache=True, error_model="numpy", fastmath={"contract"})
+def _pass_layer(turn, eps, step, beam, state):
     q_re, q_im = np.float32(beam[0]), np.float32(beam[1])
     x_re_0, x_im = np.float32(beam[0] ** 2 - beam[1] ** 2), np.float32(2 * beam[0] * beam[1])
     a_re, a_im, b_re, b_im = state[0], state[1], state[2], state[3]
-    mean, slope = np.float32(1 / 24), np.float32(1 / 12)
-    for c in range(s.size):
-        turn = s[c] + here[c] + mean * (above[c] - here[c] - here[c] + below[c])
-        eps = slope * step[c] * (below[c] - above[c])
+    for c in range(turn.size):
         step_sq = step[c] * step[c]
         m0, m1, m2, m3, m4, m5, m6, m7 = step_matrix(
-            turn, eps, step[c], q_re, q_im, step_sq * x_re_0, step_sq * x_im
+            turn[c], eps[c], step[c], q_re, q_im, step_sq * x_re_0, step_sq * x_im
         )
         p, q, u, v = a_re[c], a_im[c], b_re[c], b_im[c]
         a_re[c] = p + (m0 * p - m1 * q + m2 * u - m3 * v)
@@ -581,10 +632,10 @@ def _panel_matrices_of_fractions(panels, panel_s, fractions, beam, matrices):
 
 
 @numba.njit(cache=True, error_model="numpy")
-def _pass_panels(entry, matrices, crossed, fault_phase, state):
-    c = entry[1]
+def _pass_panels(entries, e, matrices, crossed, fault_phase, state):
+    c = entries[e, 1]
     p, q, u, v = state[0, c], state[1, c], state[2, c], state[3, c]
-    for n in range(entry[2], entry[2] + entry[3]):
+    for n in range(entries[e, 2], entries[e, 2] + entries[e, 3]):
         m0, m1, m2, m3 = matrices[0, n], matrices[1, n], matrices[2, n], matrices[3, n]
         m4, m5, m6, m7 = matrices[4, n], matrices[5, n], matrices[6, n], matrices[7, n]
         p, q, u, v = (

@@ -109,8 +109,14 @@ def add_points(p, x, y, z, total):
 
 
 @numba.njit(cache=True, error_model="numpy", fastmath={"contract"})
-def add_plane(p, x, y, z, total):
-    """`add_points` for points (x, y) (P,) of one height z; isotropic rows only."""
+def add_planes(packed, rows, x, y, z, total):
+    """`add_points` of some `rows` of `packed` for points (x, y) (P,) of one height z; isotropic rows only."""
+    for k in rows:
+        _add_plane(packed[k], x, y, z, total)
+
+
+@numba.njit(cache=True, error_model="numpy", fastmath={"contract"})
+def _add_plane(p, x, y, z, total):
     sx, sy, ax, ay, bx, by = p[1], p[2], p[5], p[6], p[9], p[10]
     s0, a0, b0 = p[0] + p[3] * z, p[4] + p[7] * z, p[8] + p[11] * z
     length, core_sq, e1, e2, na1, na2, p1, p2 = p[12], p[13], p[14], p[15], p[16], p[17], p[18], p[19]
@@ -125,8 +131,15 @@ def add_plane(p, x, y, z, total):
 
 
 @numba.njit(cache=True, error_model="numpy", fastmath={"contract"})
-def lower_to_distance_sq(p, x, y, z, nearest_sq):
-    """Lower `nearest_sq` (P,) to the squared distance to a packed segment at points (x, y) of one height z."""
+def lower_to_distances_sq(packed, rows, x, y, z, nearest_sq):
+    """Fill `nearest_sq` (P,) with the least squared distance to some `rows` of `packed` of points (x, y) of one height z."""
+    nearest_sq[:] = np.float32(1e30)
+    for k in rows:
+        _lower_to_distance_sq(packed[k], x, y, z, nearest_sq)
+
+
+@numba.njit(cache=True, error_model="numpy", fastmath={"contract"})
+def _lower_to_distance_sq(p, x, y, z, nearest_sq):
     sx, sy, ax, ay, bx, by, length = p[1], p[2], p[5], p[6], p[9], p[10], p[12]
     s0, a0, b0 = p[0] + p[3] * z, p[4] + p[7] * z, p[8] + p[11] * z
     for i in range(nearest_sq.size):

@@ -109,7 +109,7 @@ class PlateField:
     core_nm: float
 
     def compiled(self) -> tuple[np.ndarray, ...]:
-        """What `plate_field.add_plate_field` takes."""
+        """What `plate_tiles.add_plate_field` takes."""
         return (
             self.coefficients, self.grid_nm, self.foil_from_image, self.outcrops, self.tables,
             np.array([self.window_nm, self.core_nm]),
