@@ -42,22 +42,53 @@ def traction_transform(tau: np.ndarray) -> np.ndarray:
 
 def isotropic_tables(response: np.ndarray, tau_hat: np.ndarray) -> np.ndarray:
     """Tables (O, W, W) of R times the correction, for responses (2, A, 3) and tractions (O, 3, A)."""
-    values = 0.0
-    for r, (real, imaginary) in zip(response, _harmonic_basis()):
-        c = np.fft.fft((r.T * tau_hat).sum(axis=1), axis=-1)[:, :HARMONICS] / ANGLES
-        values = values + c.real @ real - c.imag @ imaginary
-    return on_grid(values)
+    c = np.stack([np.fft.fft((r.T * tau_hat).sum(axis=1), axis=-1)[:, :HARMONICS] for r in response]) / ANGLES
+    tables = np.empty((c.shape[1], GRID, GRID))
+    # No matrix product of a library: its threads take longer to wake than this.
+    _sum_harmonics(np.stack([c.real, -c.imag], axis=-1).astype(np.float32), _harmonic_basis(), tables)
+    return tables
 
 
 @lru_cache(maxsize=1)
 def _harmonic_basis() -> np.ndarray:
-    """Basis (2, 2, HARMONICS, N): for each response real and imaginary parts, Re(c @ basis) being R times the correction."""
+    """Basis (2, HARMONICS, 2, N) over the quarter x, y >= 0 of the grid: for each response and harmonic the factors of the
+    real part of c and of that of -i c, whose sum is R times the correction.
+
+    Re (iw)^m is even in x and goes as (-1)^m in y, Im (iw)^m is odd in x and goes as -(-1)^m: the quarter tells all.
+    """
     w = table_directions()
     m = np.arange(HARMONICS)[:, None]
     zeta = (1 - np.abs(w) ** 2) / (1 + np.abs(w) ** 2)
     powers = np.where(m == 0, 1.0, 2.0) * 1j**m * w**m / (-2 * np.pi)
-    basis = np.stack([powers, powers * (zeta**2 + m * zeta)])
-    return extended(np.stack([basis.real, basis.imag], axis=1))
+    basis = extended(np.stack([powers, powers * (zeta**2 + m * zeta)]))
+    basis = np.stack([basis.real, basis.imag], axis=2)
+    tables = on_grid(basis.reshape(-1, basis.shape[-1]))[:, GRID // 2 :, GRID // 2 :]
+    return tables.reshape(*basis.shape[:3], -1).astype(np.float32)
+
+
+@numba.njit(cache=True, error_model="numpy", fastmath={"contract"})
+def _sum_harmonics(c, basis, tables):
+    """Tables (O, W, W) from coefficients (2, O, HARMONICS, 2)."""
+    side = GRID // 2 + 1
+    sums = np.empty((4, side * side), np.float32)
+    for o in range(len(tables)):
+        sums[:] = 0
+        for r in range(2):
+            for m in range(HARMONICS):
+                for part in range(2):
+                    # Real parts: even in x; imaginary ones: odd.
+                    total, line, factor = sums[2 * part + m % 2], basis[r, m, part], c[r, o, m, part]
+                    for n in range(line.size):
+                        total[n] += factor * line[n]
+        for i in range(side):
+            for j in range(side):
+                n = i * side + j
+                even, odd, imaginary, other = sums[0, n], sums[1, n], sums[2, n], sums[3, n]
+                up, down, right, left = side - 1 + i, side - 1 - i, side - 1 + j, side - 1 - j
+                tables[o, up, right] = even + odd + imaginary + other
+                tables[o, up, left] = even + odd - imaginary - other
+                tables[o, down, right] = even - odd - imaginary + other
+                tables[o, down, left] = even - odd + imaginary - other
 
 
 def _plane() -> np.ndarray:

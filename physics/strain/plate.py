@@ -28,6 +28,7 @@ Axes: S segments, O outcrops, (Y, X) grid over the image, Q depths.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numba
 import numpy as np
@@ -55,6 +56,7 @@ from physics.strain.plate_grid import (
     Box,
     ThroughPoints,
     depth_spline,
+    down_columns,
     far_box,
     fine_box,
     from_waves,
@@ -73,7 +75,7 @@ from physics.strain.plate_modes import (
 from physics.strain.segments import Segments
 from physics.strain.sheet import sheet_tractions
 from physics.strain.through import through_field, through_profiles
-from physics.strain.traction import add_traction, traction_rows, tractions
+from physics.strain.traction import add_traction, negated, traction_rows, tractions
 
 # sum_j c_j H(d + j D), j = 0..4: fourth difference, D in grid steps.
 DIFFERENCE = np.array([1.0, -4.0, 6.0, -4.0, 1.0])
@@ -168,7 +170,7 @@ def field_of(
     for axis in (0, 1):
         values = spline_filter1d(values, order=3, axis=axis, mode="mirror")
     return PlateField(
-        segments=cut.segments, coefficients=np.ascontiguousarray(values @ depth_spline(len(fractions)).T), grid_nm=grid,
+        segments=cut.segments, coefficients=down_columns(depth_spline(len(fractions)), values), grid_nm=grid,
         foil_from_image=faces.foil_from_image, outcrops=places, tables=tables, window_nm=step * WINDOW_STEPS, core_nm=core_nm,
     )  # fmt: skip
 
@@ -237,7 +239,7 @@ class _Plate:
         """sigma.Z (2, 3, Y, X) that the plate must cancel on its upper and lower face."""
         cut, rotation, nu, step = self.cut, self.faces.foil_from_image, self.poisson_ratio, box.step_nm
         cores = core_radii_nm(cut, self.faces, step, self.core_nm)
-        rows = np.concatenate([traction_rows(cut.segments, rotation[2], rotation, nu, cores), self.spread_rows(SPREADS[0], -1)])
+        rows = np.concatenate([traction_rows(cut.segments, rotation[2], rotation, nu, cores), negated(self.spread_rows[0])])
         kink_rows = traction_rows(kinks(cut, cut.steep(GRAZING)), rotation[2], rotation, nu, self.core_nm)
         load = np.empty((2, 3, *box.shape))
         for f, (side, surface) in enumerate(zip((1.0, -1.0), surfaces(self.faces, box))):
@@ -258,20 +260,17 @@ class _Plate:
         points = ThroughPoints.over(self.faces, fine, fractions)
         return points.on_grid(through_field(*normals_in_plate(self.cut, self.faces), profiles, points.x, points.y))
 
-    def spread_rows(self, spread: float, sign: int) -> np.ndarray:
-        """Rows of all lines spread out over so many thicknesses, times a sign."""
+    @cached_property
+    def spread_rows(self) -> list[np.ndarray]:
+        """Rows of all lines spread out for each level, and those of the endless normals."""
+        rotation, nu, t = self.faces.foil_from_image, self.poisson_ratio, self.thickness_nm
         # Chords stand in for pieces shorter than the core, the same ones in both levels.
-        rotation, core_nm = self.faces.foil_from_image, spread * self.thickness_nm
-        return traction_rows(self.cut.chords(core_nm, sign), rotation[2], rotation, self.poisson_ratio, core_nm)
+        lines = [(self.cut.chords(spread * t), spread * t) for spread in SPREADS] + [(self.cut.normals(), t)]
+        return [traction_rows(segments, rotation[2], rotation, nu, core_nm) for segments, core_nm in lines]
 
     def spread_load(self, level: int, box: Box) -> np.ndarray:
         """sigma.Z (2, 3, Y, X) of the lines spread out for one level less that of the next."""
-        rotation = self.faces.foil_from_image
-        if level == len(SPREADS) - 1:
-            less = traction_rows(self.cut.normals(-1), rotation[2], rotation, self.poisson_ratio, self.thickness_nm)
-        else:
-            less = self.spread_rows(SPREADS[level + 1], -1)
-        rows = np.concatenate([self.spread_rows(SPREADS[level], 1), less])
+        rows = np.concatenate([self.spread_rows[level], negated(self.spread_rows[level + 1])])
         return np.stack([sheet_tractions(rows, surface, box.shape) for surface in surfaces(self.faces, box)])
 
     def answer(self, load: np.ndarray, box: Box, fractions: np.ndarray, held_nm: float | None = None) -> np.ndarray:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numba
 import numpy as np
@@ -17,6 +18,7 @@ from scipy import fft
 from scipy.interpolate import make_interp_spline
 
 from physics.errors import require
+from physics.parallel import over_threads
 from physics.strain.foil_frame import CutLines, FoilFaces, monomials
 from physics.strain.plate_field import CROWDING, depth_fractions
 
@@ -156,7 +158,40 @@ def spread_over(values: np.ndarray, box: Box, fine: Box, fractions: np.ndarray) 
         make_interp_spline(first_nm(n, box.step_nm) + box.step_nm * np.arange(n), np.eye(n), k=7)(at)  # degree 7
         for n, at in zip(box.counts, fine.places_nm)
     )
-    return np.einsum("ya,xb,qc,...abc->...yxq", y, x, down, values, optimize=True)
+    return separable(y, x, down, values)
+
+
+def separable(along_y: np.ndarray, along_x: np.ndarray, down: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Values (..., Y, X, Q) of `values` (..., A, B, C) through matrices (Y, A), (X, B), (Q, C).
+
+    A library's matrix products would wake threads of their own for less than a millisecond of work.
+    """
+    matrices = [np.ascontiguousarray(m, dtype=np.float64) for m in (along_y, along_x, down.T)]
+    flat = np.ascontiguousarray(values, dtype=np.float64).reshape(-1, *values.shape[-3:])
+    out = np.empty((len(flat), len(along_y), len(along_x), len(down)))
+    for n in range(len(flat)):
+        over_threads(_separable, len(along_y), *matrices, flat[n], out[n])
+    return out.reshape(*values.shape[:-3], *out.shape[1:])
+
+
+@numba.njit(cache=True, error_model="numpy", nogil=True, fastmath={"contract"})
+def _separable(begin, end, along_y, along_x, down, values, out):
+    row = np.empty(values.shape[1:])
+    point = np.empty(values.shape[2])
+    for y in range(begin, end):
+        row[:] = 0.0
+        for a in range(values.shape[0]):
+            row += along_y[y, a] * values[a]
+        for x in range(len(along_x)):
+            point[:] = 0.0
+            for b in range(row.shape[0]):
+                for c in range(point.size):
+                    point[c] += along_x[x, b] * row[b, c]
+            line = out[y, x]
+            line[:] = 0.0
+            for c in range(point.size):
+                for q in range(line.size):
+                    line[q] += point[c] * down[c, q]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -183,7 +218,7 @@ class ThroughPoints:
         """Values (..., Y, X, Q) on the grid of those (..., P, THROUGH_DEPTHS) at these points."""
         along_x, along_y = self.spread
         values = values.reshape(*values.shape[:-2], along_y.shape[1], along_x.shape[1], THROUGH_DEPTHS)
-        return np.einsum("ya,xb,qc,...abc->...yxq", along_y, along_x, self.down, values, optimize=True)
+        return separable(along_y, along_x, self.down, values)
 
 
 def normals_in_plate(cut: CutLines, faces: FoilFaces) -> tuple[np.ndarray, np.ndarray]:
@@ -208,6 +243,7 @@ def _chebyshev(places_nm: np.ndarray, smooth_nm: float) -> tuple[np.ndarray, np.
     return middle + half * nodes, _lagrange(nodes, (places_nm - middle) / half)
 
 
+@lru_cache(maxsize=8)
 def depth_spline(nodes: int) -> np.ndarray:
     """Coefficients (Q + 2, Q) of cubic B-splines through values at whole numbers, third derivative even at the ends.
 
@@ -218,3 +254,21 @@ def depth_spline(nodes: int) -> np.ndarray:
         system[q + 1, q : q + 3] = 1 / 6, 4 / 6, 1 / 6
     system[0, :5] = system[-1, -5:] = 1, -4, 6, -4, 1
     return np.linalg.inv(system)[:, 1:-1]
+
+
+def down_columns(matrix: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """matrix (R, Q) applied down the columns of values (Y, X, Q)."""
+    out = np.empty((*values.shape[:2], len(matrix)))
+    over_threads(_down_columns, len(values), np.ascontiguousarray(matrix.T), values, out)
+    return out
+
+
+@numba.njit(cache=True, error_model="numpy", nogil=True, fastmath={"contract"})
+def _down_columns(begin, end, columns, values, out):
+    for y in range(begin, end):
+        for x in range(values.shape[1]):
+            line, column = out[y, x], values[y, x]
+            line[:] = 0.0
+            for q in range(column.size):
+                for r in range(line.size):
+                    line[r] += column[q] * columns[q, r]

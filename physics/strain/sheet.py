@@ -23,13 +23,17 @@ NODES = ORDER * ORDER
 # A segment nearer than this many half-diagonals of a patch is left to its quarters, in the end to the points.
 OPENING = 1.8
 LEAF = 8
+LEAF_POINTS = LEAF * LEAF
 ROOT = 64
 DEEPEST = 12
 CHEBYSHEV = np.cos(math.pi * (np.arange(ORDER) + 0.5) / ORDER)
 
 
 def sheet_tractions(rows: np.ndarray, surface: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """Tractions (3, Y, X) of `traction_rows` at the points p(i, j) = surface @ (1, j, i, j^2, ij, i^2), `surface` (3, 6)."""
+    """Tractions (3, Y, X) of `traction_rows` at the points p(i, j) = surface @ (1, j, i, j^2, ij, i^2), `surface` (3, 6).
+
+    Single segments are reckoned in single precision, with places relative to the patch.
+    """
     total = np.zeros((3, *shape))
     down, across = -(-shape[0] // ROOT), -(-shape[1] // ROOT)
     over_threads(_roots, down * across, rows, np.ascontiguousarray(surface, dtype=np.float64), across, total)
@@ -59,10 +63,11 @@ def _root(rows, surface, i_first, i_last, j_first, j_last, total):
     middle, half = np.empty((DEEPEST, 2)), np.empty((DEEPEST, 2))
     near = np.empty((DEEPEST, len(rows)), np.int64)
     near_count = np.zeros(DEEPEST, np.int64)
-    x, y, z = np.empty(NODES), np.empty(NODES), np.empty(NODES)
-    flat = np.empty((3, NODES))
+    x, y, z = np.empty(NODES, np.float32), np.empty(NODES, np.float32), np.empty(NODES, np.float32)
+    flat = np.empty((3, NODES), np.float32)
     centre, corner = np.empty(3), np.empty(3)
-    line_x, line_y, line_z = np.empty(LEAF), np.empty(LEAF), np.empty(LEAF)
+    leaf_x, leaf_y, leaf_z = np.empty(LEAF_POINTS, np.float32), np.empty(LEAF_POINTS, np.float32), np.empty(LEAF_POINTS, np.float32)
+    leaf = np.empty((3, LEAF_POINTS), np.float32)
     while height > 0:
         height -= 1
         level, i0, i1, j0, j1 = stack[height]
@@ -83,7 +88,7 @@ def _root(rows, surface, i_first, i_last, j_first, j_last, total):
                 surface, middle[level, 1] + half[level, 1] * CHEBYSHEV[n % ORDER],
                 middle[level, 0] + half[level, 0] * CHEBYSHEV[n // ORDER], corner,
             )  # fmt: skip
-            x[n], y[n], z[n] = corner
+            x[n], y[n], z[n] = corner[0] - centre[0], corner[1] - centre[1], corner[2] - centre[2]
         flat[:] = 0.0
         left = 0
         for c in range(near_count[level - 1] if level > 0 else len(rows)):
@@ -93,7 +98,7 @@ def _root(rows, surface, i_first, i_last, j_first, j_last, total):
                 near[level, left] = k
                 left += 1
             else:
-                add_traction(rows[k], x, y, z, flat[0], flat[1], flat[2])
+                add_traction(rows[k], x, y, z, flat[0], flat[1], flat[2], centre[0], centre[1], centre[2])
         near_count[level] = left
         for a in range(3):
             for n in range(NODES):
@@ -109,16 +114,24 @@ def _root(rows, surface, i_first, i_last, j_first, j_last, total):
         _to_points(values[level], middle[level], half[level], i0, i1, j0, j1, total)
         if left == 0:
             continue
+        count = 0
         for i in range(i0, i1):
             for j in range(j0, j1):
                 _place(surface, j, i, corner)
-                line_x[j - j0], line_y[j - j0], line_z[j - j0] = corner
-            count = j1 - j0
-            for c in range(left):
-                add_traction(
-                    rows[near[level, c]], line_x[:count], line_y[:count], line_z[:count],
-                    total[0, i, j0:j1], total[1, i, j0:j1], total[2, i, j0:j1],
-                )  # fmt: skip
+                leaf_x[count], leaf_y[count], leaf_z[count] = corner[0] - centre[0], corner[1] - centre[1], corner[2] - centre[2]
+                count += 1
+        leaf[:] = 0.0
+        for c in range(left):
+            add_traction(
+                rows[near[level, c]], leaf_x[:count], leaf_y[:count], leaf_z[:count], leaf[0, :count], leaf[1, :count],
+                leaf[2, :count], centre[0], centre[1], centre[2],
+            )  # fmt: skip
+        for a in range(3):
+            n = 0
+            for i in range(i0, i1):
+                for j in range(j0, j1):
+                    total[a, i, j] += leaf[a, n]
+                    n += 1
 
 
 @numba.njit(cache=True, error_model="numpy")

@@ -78,6 +78,13 @@ def traction_rows(
     return rows
 
 
+def negated(rows: np.ndarray) -> np.ndarray:
+    """Rows of the same segments with opposite Burgers vectors."""
+    rows = rows.copy()
+    rows[:, GEOMETRY:] *= -1
+    return rows
+
+
 def tractions(rows: np.ndarray, points_nm: np.ndarray) -> np.ndarray:
     """Tractions (3, P) at `points_nm` (P, 3), summed directly in double precision."""
     total = np.zeros((3, len(points_nm)))
@@ -105,12 +112,12 @@ def _component(c, rho1, rho2, inv_q, s1, s2, i1, i2, j1, j2):
 
 
 @numba.njit(cache=True, error_model="numpy", fastmath={"contract"})
-def add_traction(row, x, y, z, out0, out1, out2):
-    """Add one segment's tractions to `out0..2` (P,) at the points (x, y, z), in the precision of the outputs."""
+def add_traction(row, x, y, z, out0, out1, out2, x0=0.0, y0=0.0, z0=0.0):
+    """Add one segment's tractions to `out0..2` (P,) at the points (x0 + x, y0 + y, z0 + z), in the precision of the outputs."""
     kind = out0.dtype.type
     one = kind(1.0)
     ox, oy, oz = x[0], y[0], z[0]
-    dx, dy, dz = ox - row[START], oy - row[START + 1], oz - row[START + 2]
+    dx, dy, dz = x0 + ox - row[START], y0 + oy - row[START + 1], z0 + oz - row[START + 2]
     tx, ty, tz = kind(row[T]), kind(row[T + 1]), kind(row[T + 2])
     ax, ay, az = kind(row[N1]), kind(row[N1 + 1]), kind(row[N1 + 2])
     bx, by, bz = kind(row[N2]), kind(row[N2 + 1]), kind(row[N2 + 2])
