@@ -46,7 +46,7 @@ def compose(
     """
     directory = directory or config_directory()
     raw, overrides = _split(argv, path_keys)
-    parsed = [_parse(text) for text in overrides]
+    parsed = [_parse(_in_our_case(text, directory)) for text in overrides]
     for override in parsed:
         choice, group = override.value(), directory / override.key_or_group
         named = all(isinstance(c, str) for c in choice) if isinstance(choice, list) else isinstance(choice, str | dict)
@@ -152,6 +152,13 @@ def _leaves(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any
             yield from _leaves(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", value
+
+
+def _in_our_case(text: str, directory: Path) -> str:
+    """`material=Cu` as `material=cu`: an argument whose choice of a group differs from a known one in case alone."""
+    group, equals, choice = text.partition("=")
+    known = _choices(directory, group) if equals and (directory / group).is_dir() else []
+    return f"{group}={choice.lower()}" if choice not in known and choice.lower() in known else text
 
 
 def _choices(directory: Path, group: str) -> list[str]:

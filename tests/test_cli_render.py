@@ -213,3 +213,7 @@ def test_a_scene_of_ones_own_is_rendered_under_several_reflections(tmp_path):
     assert len(dataset) == 2 and dataset.shape == (32, 40)  # one image a reflection, of the shape of the scene
     assert [list(m.scene.beam.g_hkl) for m in dataset] == series and all(m.scene.beam.zone_axis_uvw == zone for m in dataset)
     assert [d.burgers_uvw.tolist() for d in dataset.scene(1).dislocations] == [d.burgers_uvw.tolist() for d in scene.dislocations]
+
+
+def test_a_choice_of_a_group_is_known_in_any_case():
+    assert compose("tableau", ["out=x", "material=Cu"], ("out",))["material"]["name"] == "cu"

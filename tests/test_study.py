@@ -13,9 +13,18 @@ from physics.errors import InputError
 from render.config import compose, config_directory
 from train.dataset import StoredImages
 from train.study.__main__ import dry_text, main, run, work_of
-from train.study.effects import effect_from, effect_of, image_draws, marginal, matrix_of, measured, values_of
+from train.study.effects import (
+    effect_from,
+    effect_of,
+    image_draws,
+    marginal,
+    matrix_of,
+    measured,
+    simple_effects,
+    values_of,
+)
 from train.study.plan import cell_key, content_hash, study_of
-from train.study.results import effect_text, results_of
+from train.study.results import effect_text, range_text, results_of
 
 RENDER = ["scene=random", "material=al", "shape=[48,48]", "surroundings=none", "surfaces=false", "detector=clean", "slice_nm=4", "pixel_nm=3", "foil=flat"]
 TRAIN = ["model.width=8", "model.head=16", "model.blocks_down=[1,1,1]", "batch=2", "max_steps=4", "max_seconds=null", "view.crop_px=48", "log_every=2",
@@ -216,3 +225,20 @@ def test_the_command_writes_a_report_and_judges_real_frames(finished, tmp_path, 
     assert page.count("data:image/png") == 5 and results["sentences"][0].split(":")[0] in page
     assert (out / "matrix.csv").read_text().splitlines()[0] == "trained on,dose=high,dose=low,real: frames"
     assert "| trained on |" in (out / "report.md").read_text()
+
+
+def test_effects_one_by_one_show_what_their_mean_hides():
+    levels = [("a=0", "b=0"), ("a=0", "b=1"), ("a=1", "b=0"), ("a=1", "b=1")]
+    values = np.zeros((4, 2, 1, 3))
+    values[2], values[3] = 0.2, -0.2  # a helps at b=0 and hurts at b=1
+    assert effect_of(values, levels, 0, "a=1", [0]).difference == pytest.approx(0)
+    single = simple_effects(values, levels, 0, "a=1", [0])
+    assert [(at, pytest.approx(one.difference)) for at, one in single] == [(("b=0",), 0.2), (("b=1",), -0.2)]
+    assert range_text([one.difference for _, one in single]) == ", over the levels of the other factors from -0.200 to +0.200, both ways"
+    assert range_text([0.1]) == ""
+
+
+def test_test_sets_of_as_many_images_are_resampled_alike():
+    images = [{"matched": k, "true_curves": 3, "predicted_curves": 3} | dict.fromkeys(("complete",), True) for k in (0, 1, 3)]
+    values = values_of([[[images, images]]], "instance_f1", draws=20)
+    assert np.array_equal(values[0, 0, 0], values[0, 0, 1]) and len(np.unique(values[0, 0, 0])) > 3

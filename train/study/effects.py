@@ -86,9 +86,13 @@ def measure_for(images: Sequence[Mapping[str, Any]], measure: str) -> str:
 
 
 def values_of(scores: Sequence[Sequence[Sequence[Sequence[Mapping[str, Any]]]]], measure: str, draws: int = DRAWS) -> np.ndarray:
-    """The measure (C, S, T, 1 + D) from the counts of every image, scores[c][s][t][n]; every network sees the same draws."""
+    """The measure (C, S, T, 1 + D) from the counts of every image, scores[c][s][t][n]; every network sees the same draws.
+
+    So do test sets of as many images: those of two conditions may hold the same scenes seen otherwise, which are not
+    independent of each other.
+    """
     tests = len(scores[0][0])
-    drawn = [image_draws(len(scores[0][0][t]), draws, seed=t) for t in range(tests)]
+    drawn = [image_draws(len(scores[0][0][t]), draws) for t in range(tests)]
     return np.array([
         [[measured(seed[t], measure_for(seed[t], measure), drawn[t]) for t in range(tests)] for seed in condition] for condition in scores
     ])  # fmt: skip
@@ -108,15 +112,29 @@ def marginal(matrix: np.ndarray, levels: Sequence[Sequence[str]], factor: int) -
 
 def effect_of(values: np.ndarray, levels: Sequence[Sequence[str]], factor: int, level: str, tests: Sequence[int]) -> Effect:
     """The effect of training at `level` of a factor instead of at its first level, on the mean of the test sets `tests`."""
-    reference = levels[0][factor]
-    pairs = []
-    for c, condition in enumerate(levels):
-        if condition[factor] == level:
-            other = [*condition[:factor], reference, *condition[factor + 1 :]]
-            pairs.append((c, [list(names) for names in levels].index(other)))
     chosen = values[:, :, list(tests), :]
-    differences = _mean(np.stack([chosen[a] - chosen[b] for a, b in pairs]), axis=(0, 2))  # (S, 1 + D)
+    differences = _mean(np.stack([chosen[a] - chosen[b] for a, b in _pairs(levels, factor, level)]), axis=(0, 2))  # (S, 1 + D)
     return effect_from(differences)
+
+
+def simple_effects(
+    values: np.ndarray, levels: Sequence[Sequence[str]], factor: int, level: str, tests: Sequence[int]
+) -> list[tuple[tuple[str, ...], Effect]]:
+    """As `effect_of`, one by one: (levels of the other factors, effect). Their mean hides where they differ."""
+    chosen = values[:, :, list(tests), :]
+    return [
+        ((*levels[a][:factor], *levels[a][factor + 1 :]), effect_from(_mean(chosen[a] - chosen[b], axis=1)))
+        for a, b in _pairs(levels, factor, level)
+    ]
+
+
+def _pairs(levels: Sequence[Sequence[str]], factor: int, level: str) -> list[tuple[int, int]]:
+    """Numbers of conditions at `level` and of those at the factor's first level that are like them in all else."""
+    names = [list(condition) for condition in levels]
+    reference = levels[0][factor]
+    return [
+        (c, names.index([*condition[:factor], reference, *condition[factor + 1 :]])) for c, condition in enumerate(names) if condition[factor] == level
+    ]
 
 
 def effect_from(differences: np.ndarray) -> Effect:

@@ -14,7 +14,8 @@ from train.study.work import RenderTask, ScoreTask, Task, TrainTask, core_second
 
 MPX = 1e6
 RENDER_S_PER_MPX = 9.0  # realistic scenes, surfaces relaxed
-STEP_S_PER_MPX = 1.2  # `small`: (69 + 8.3) ms of 256 x 256 px (train/README.md)
+STEP_S_PER_MPX = 1.8  # `small`, with views and disturbances
+TRAINING_START_S = 8.0
 SMALL_PARAMETERS = 1.6e6
 SCORE_S_PER_MPX = 1.6  # inference 0.66 (train/README.md), tracing and judging
 IMAGE_BYTES_PER_PX = 1.7  # 16 bits, compressed, with labels
@@ -55,7 +56,7 @@ def training_seconds(settings: TrainSettings, shape: tuple[int, int], parameters
     examples = min((n for n in ends if n), default=None)
     if examples is None:
         return float(settings.max_seconds)
-    seconds = examples * crop_px**2 / MPX * STEP_S_PER_MPX * max(0.2, parameters / SMALL_PARAMETERS)
+    seconds = TRAINING_START_S + examples * crop_px**2 / MPX * STEP_S_PER_MPX * max(0.2, parameters / SMALL_PARAMETERS)
     return min(seconds, settings.max_seconds) if settings.max_seconds else seconds
 
 

@@ -72,7 +72,8 @@ def example_frames(frames: Sequence[tuple[str, np.ndarray, dict[str, Any]]], col
     from train.overlay import overlay
 
     rows = -(-len(frames) // columns)
-    figure = Figure(figsize=(4.6 * columns, 2.55 * rows), dpi=110, layout="constrained")
+    tallest = max((image.shape[0] / image.shape[1] for _, image, _ in frames), default=1.0)
+    figure = Figure(figsize=(4.6 * columns, (0.35 + 2.2 * tallest) * rows), dpi=110, layout="constrained")
     panels = figure.subplots(rows, 2 * columns, squeeze=False)
     for axes in panels.ravel():
         axes.set_axis_off()

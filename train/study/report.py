@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from train.study.__main__ import Work
 
 LIMITS = ("An interval adds the spread of the seeds (new training images and new weights; Student's t) and that of the test images "
-          "(bootstrap, the same images for every network). Effects are those of one small network under one budget.")  # fmt: skip
+          "(bootstrap, the same images for every network). Frames of one video are not independent, so that for them it is too narrow. As many effects as there are here are not "
+          "corrected for their number. Effects are those of one small network under one budget, traced with one set of thresholds.")  # fmt: skip
 
 
 def write_report(out: Path, work: Work) -> dict[str, Any]:
@@ -31,15 +32,18 @@ def write_report(out: Path, work: Work) -> dict[str, Any]:
     results = results_of(work)
     measure = MEASURE_TEXT[results["measure"]]
     own = len(results["conditions"])
+    # Where only some lines are labelled completeness takes the measure's place.
+    tested = [name if of == results["measure"] else f"{name} ({MEASURE_TEXT[of]})" for name, of in zip(results["tests"], results["measures"])]
+    of_all = measure if tested == results["tests"] else f"{measure} or what is named"
     figures: list[tuple[str, Figure, str]] = [(
-        "matrix", heat_map(results["matrix"], results["conditions"], results["tests"], "every network on every test set", measure),
+        "matrix", heat_map(results["matrix"], results["conditions"], tested, "every network on every test set", of_all),
         f"{measure[0].upper()}{measure[1:]}, mean over {len(results['seeds'])} seeds: a row is what was trained on, a column what was tested on.",
     )]  # fmt: skip
     if len(work.study.factors) > 1:
         for name, of_factor in results["marginals"].items():
             figures.append((f"matrix_{name}", heat_map(of_factor["matrix"], of_factor["levels"], of_factor["levels"], name, measure),
                             f"{name}: the same, mean over the levels of the other factors."))  # fmt: skip
-    figures.append(("effects", effect_plot(results["effects"], measure), "Effect of training at a level instead of at the first one, 95 % intervals; full: 0 is left out."))
+    figures.append(("effects", effect_plot(results["effects"], of_all), "Effect of training at a level instead of at the first one, 95 % intervals; full: 0 is left out."))
     runs = [(condition, [seed[0].model for seed in of_condition]) for condition, of_condition in zip(results["conditions"], work.scores)]
     figures.append(("learning", learning_curves(runs), "Training loss; losses of different images cannot be compared, their shape can."))
     figures.append(("examples", example_frames(_frames(work, results)), "One test frame of each condition's own, and what its network of the first seed found."))
@@ -63,7 +67,7 @@ def write_report(out: Path, work: Work) -> dict[str, Any]:
     page.table(header, rows)
     page.write(out / "report.html")
     markdown = [f"# {results['study']}: {results['title']}\n", budget + "\n", "## What was found\n", *(f"- {s}" for s in results["sentences"]), "",
-                LIMITS + "\n", "## Numbers\n", markdown_table(["trained on", *results["tests"]], _matrix_rows(results)), markdown_table(header, rows),
+                LIMITS + "\n", "## Numbers\n", f"{measure[0].upper()}{measure[1:]}, mean over the seeds:\n", markdown_table(["trained on", *tested], _matrix_rows(results)), markdown_table(header, rows),
                 *(f"![{caption}]({name}.png)\n" for name, _, caption in figures)]  # fmt: skip
     write_text(out / "report.md", "\n".join(markdown))
     table = io.StringIO(newline="")

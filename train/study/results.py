@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from train.study.effects import Effect, effect_of, marginal, matrix_of, measure_for, values_of
+from train.study.effects import Effect, effect_of, marginal, matrix_of, measure_for, simple_effects, values_of
 from train.study.work import read_scores
 
 if TYPE_CHECKING:
@@ -36,12 +36,15 @@ def results_of(work: Work) -> dict[str, Any]:
                 effect = effect_of(values, levels, f, f"{factor.name}={level.name}", tests)
                 measure = measure_for(counts[0][0][tests[0]], study.measure)
                 images = sum(len(counts[0][0][t]) for t in tests)
-                of_level.append((name, effect, measure, images))
+                single = simple_effects(values, levels, f, f"{factor.name}={level.name}", tests)
+                of_level.append((name, effect, measure, images, [one.difference for _, one in single]))
                 effects.append({
                     "factor": factor.name, "level": level.name, "reference": factor.levels[0].name, "on": name, "measure": measure,
                     "difference": _number(effect.difference), "interval": [_number(v) for v in effect.interval],
                     "half_from_seeds": None if effect.seeds_half is None else _number(effect.seeds_half), "half_from_images": _number(effect.images_half),
                     "seeds": effect.seeds, "images": images, "shown": effect.shown,
+                    "one_by_one": [{"at": ", ".join(at), "difference": _number(one.difference), "interval": [_number(v) for v in one.interval]}
+                                   for at, one in single],
                 })  # fmt: skip
             sentences.append(sentence(factor.name, level.name, factor.levels[0].name, of_level))
     return {
@@ -65,9 +68,9 @@ def _targets(
     return [("all test conditions", list(range(len(levels)))), *either, *((tests[t], [t]) for t in real)]
 
 
-def sentence(factor: str, level: str, reference: str, of_level: list[tuple[str, Effect, str, int]]) -> str:
+def sentence(factor: str, level: str, reference: str, of_level: list[tuple[str, Effect, str, int, list[float]]]) -> str:
     """What training at a level does, in words: on each target the difference, its interval, and whether it is shown."""
-    parts = [effect_text(name, effect, measure, images) for name, effect, measure, images in of_level]
+    parts = [effect_text(name, effect, measure, images) + range_text(single) for name, effect, measure, images, single in of_level]
     return f"Training with {factor}={level} instead of {factor}={reference}: {'; '.join(parts)}."
 
 
@@ -80,6 +83,15 @@ def effect_text(name: str, effect: Effect, measure: str, images: int) -> str:
     told = f"{verb} {MEASURE_TEXT[measure]} by {abs(effect.difference):.3f}" if effect.shown else f"has no effect on {MEASURE_TEXT[measure]} that shows, {effect.difference:+.3f}"
     from_what = f"{effect.seeds} seeds" if effect.seeds > 1 else "one seed, so that the interval holds the choice of test images alone"
     return f"{where} it {told} (95 % interval {low:+.3f} to {high:+.3f}, {from_what})"
+
+
+def range_text(single: list[float]) -> str:
+    """Between what the effects lie that a mean stands for, and whether they go both ways."""
+    known = [difference for difference in single if math.isfinite(difference)]
+    if len(known) < 2:
+        return ""
+    both_ways = ", both ways" if min(known) < 0 < max(known) else ""
+    return f", over the levels of the other factors from {min(known):+.3f} to {max(known):+.3f}{both_ways}"
 
 
 def _plain(values: np.ndarray) -> Any:
