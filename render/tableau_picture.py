@@ -11,7 +11,7 @@ from render.caption import MATERIAL_TEXT, draw_caption, indices_text
 from render.tableau import Frame
 from render.tableau_conditions import StraightLine
 
-PANEL_IN, BESIDE_IN, BELOW_IN, TOP_IN, BOTTOM_IN = 2.6, 1.75, 0.5, 0.52, 0.46
+PANEL_IN, BESIDE_IN, BELOW_IN, TOP_IN, BOTTOM_IN = 2.6, 1.75, 0.5, 0.52, 0.56
 WHITE = 2.0  # times the background, which then is the middle grey
 SHOWN_PERCENT = 99.5  # of dark fields, where lines are far brighter than that
 
@@ -41,7 +41,7 @@ def page(frames: list[Frame], line: StraightLine) -> Any:
     figure.text(0.1 / size[0], 1 - 0.1 / size[1], title_text(frames[0], line), fontsize=9, weight="bold", va="top")
     dark = "" if frames[0].scene.beam.image == "bf" else f", or the {SHOWN_PERCENT:g}th percentile of the frame where that is more"
     figure.text(0.1 / size[0], 0.07 / size[1], f"Grey: intensity over that of the foil without the line, black 0, white {WHITE:g}{dark}.\n"
-                f"Right below each frame: the label's strongest contrast, and the share of the line where it exceeds {frames[0].scene.visible_contrast:g}."
+                f"Right below each frame: the label's strongest contrast,\nand the share of the line where it exceeds {frames[0].scene.visible_contrast:g}."
                 + ("\nLabels are those of the endless crystal: what the faces add is in the picture alone." if frames[0].scene.surfaces else ""),
                 fontsize=6, va="bottom")  # fmt: skip
     return figure
