@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -20,7 +21,7 @@ from physics.boundary import GrainBoundary
 from physics.contrast.beams import beam_set
 from physics.contrast.two_beam import TwoBeam
 from physics.crystal import Crystal
-from physics.electron import wavelength_nm
+from physics.electron import wave_vector_inv_nm
 from physics.errors import require
 from physics.foil import Foil
 from physics.frames import rotation_about
@@ -33,6 +34,7 @@ SHARED_TOLERANCE = 2e-4
 LEAST_DEG = 2.0
 # Reflections farther out couple so little (xi_g above 5 times that of the lowest) that they are left out.
 LONGEST_INV_NM = 12.0
+LOWEST = 12  # short reflections among which the one of the shortest extinction distance is looked for
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -118,13 +120,13 @@ def grain_reflections(
     """Reflections of an oriented grain with |s| xi_g <= `most_s_xi` somewhere in a foil bent by up to `turned_rad`."""
     rotation = misorientation(crystal, grain.misorientation_uvw, grain.misorientation_deg)
     reach = math.ceil(LONGEST_INV_NM * np.linalg.norm(crystal.lattice_nm, axis=0).max())
-    hkl = np.array(list(itertools.product(range(-reach, reach + 1), repeat=3)))
+    hkl = _indices_within(reach)
     g = crystal.reciprocal_vector_inv_nm(hkl) @ (image_from_crystal(crystal, beam) @ rotation).T
     length = np.linalg.norm(g, axis=1)
-    s = excitation_error(np.array([0.0, 0.0, -1 / wavelength_nm(beam.voltage_kV)]), g)
+    s = excitation_error(wave_vector_inv_nm(beam.voltage_kV), g)
     near_s = np.maximum(np.abs(s) - length * math.sin(min(turned_rad, math.pi / 2)), 0.0)
     # No extinction distance is shorter than that of the lowest reflections.
-    shortest_nm = min(_xi_nm(crystal, beam, h) for h in _lowest(crystal, hkl, length))
+    shortest_nm = min(_xi_nm(crystal, beam, hkl[k]) for k in itertools.islice(_allowed_by_length(crystal, hkl, length), LOWEST))
     near = (length > 0) & (length <= LONGEST_INV_NM) & (near_s * shortest_nm <= most_s_xi)
     xi_0_prime_nm, xi_g_prime_nm = beam_absorption_nm(crystal, beam)
     ratio = xi_g_prime_nm / xi_g_nm(crystal, beam)
@@ -143,16 +145,20 @@ def grain_reflections(
 
 def low_reflections(crystal: Crystal, count: int) -> np.ndarray:
     """The shortest allowed reflections (P, 3), `count` lengths of them."""
-    hkl = np.array(list(itertools.product(range(-5, 6), repeat=3)))
+    hkl = _indices_within(5)
     length = np.linalg.norm(crystal.reciprocal_vector_inv_nm(hkl), axis=1).round(6)
-    allowed = np.array([crystal.is_allowed_reflection(h) for h in hkl])
-    return hkl[allowed & (length <= np.unique(length[allowed])[count - 1])]
+    by_length = itertools.groupby(_allowed_by_length(crystal, hkl, length), key=lambda k: length[k])
+    return hkl[sorted(k for _, alike in itertools.islice(by_length, count) for k in alike)]
 
 
-def _lowest(crystal: Crystal, hkl: np.ndarray, length: np.ndarray, count: int = 12) -> list[np.ndarray]:
-    """A dozen short allowed reflections."""
-    ordered = (hkl[k] for k in np.argsort(length, kind="stable") if crystal.is_allowed_reflection(hkl[k]))
-    return list(itertools.islice(ordered, count))
+def _indices_within(reach: int) -> np.ndarray:
+    """All hkl (P, 3) from -reach to reach."""
+    return np.array(list(itertools.product(range(-reach, reach + 1), repeat=3)))
+
+
+def _allowed_by_length(crystal: Crystal, hkl: np.ndarray, length: np.ndarray) -> Iterator[int]:
+    """Numbers of the allowed ones of reflections (P, 3), the shortest first."""
+    return (int(k) for k in np.argsort(length, kind="stable") if crystal.is_allowed_reflection(hkl[k]))
 
 
 def _xi_nm(crystal: Crystal, beam: BeamCondition, hkl: np.ndarray) -> float:

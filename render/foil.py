@@ -25,7 +25,7 @@ from physics import beam as diffraction
 from physics.beam import BeamCondition
 from physics.crystal import Crystal
 from physics.deposit import Deposit, mean_free_paths
-from physics.electron import wavelength_nm
+from physics.electron import wave_vector_inv_nm
 from physics.errors import require
 from physics.foil import Foil
 from physics.frames import column_positions_nm
@@ -400,14 +400,11 @@ def turned_excitation_error_inv_nm(
 ) -> np.ndarray:
     """Excitation error (...) of any g (3,), `s_inv_nm` where the foil's normal is `normal_image`, elsewhere turned with it."""
     g = g_image_inv_nm
-    wave_vector_inv_nm = np.array([0.0, 0.0, -1 / wavelength_nm(voltage_kV)])
+    wave_vector = wave_vector_inv_nm(voltage_kV)
     axis = np.cross(normal_image, normals)  # sin(angle) times the rotation axis
     once = np.cross(axis, g)
     turned = g + once + np.cross(axis, once) / (1 + normals @ normal_image)[..., None]
-    change = diffraction.excitation_error(wave_vector_inv_nm, turned) - diffraction.excitation_error(
-        wave_vector_inv_nm, g
-    )
-    return np.full(normals.shape[:-1], s_inv_nm) + change
+    return s_inv_nm + (diffraction.excitation_error(wave_vector, turned) - diffraction.excitation_error(wave_vector, g))
 
 
 @numba.njit(cache=True, error_model="numpy")

@@ -25,7 +25,7 @@ from numpy.typing import ArrayLike
 from physics.absorption import absorptive_coupling_inv_nm
 from physics.beam import BeamCondition, beam_absorption_nm, excitation_error, image_from_crystal
 from physics.crystal import Crystal
-from physics.electron import wavelength_nm
+from physics.electron import wave_vector_inv_nm
 from physics.errors import require
 from physics.frozen import frozen_array
 from physics.scattering import coupling_inv_nm
@@ -169,7 +169,6 @@ def beam_set(crystal: Crystal, beam: BeamCondition) -> BeamSet | None:
     hkl = beam_indices(beam)
     if hkl is None:
         return None
-    wave_vector_inv_nm = np.array([0.0, 0.0, -1 / wavelength_nm(beam.voltage_kV)])
     g_image = crystal.reciprocal_vector_inv_nm(hkl) @ image_from_crystal(crystal, beam).T
 
     def elastic(g: tuple[int, ...]) -> complex:
@@ -182,7 +181,7 @@ def beam_set(crystal: Crystal, beam: BeamCondition) -> BeamSet | None:
         absorbing = coupling / beam.xi_g_prime_over_xi_g
     mean = max(1 / beam_absorption_nm(crystal, beam)[0], -float(np.linalg.eigvalsh(absorbing).min()))
     return BeamSet(
-        hkl=hkl, g_image_inv_nm=g_image, s_inv_nm=excitation_error(wave_vector_inv_nm, g_image),
+        hkl=hkl, g_image_inv_nm=g_image, s_inv_nm=excitation_error(wave_vector_inv_nm(beam.voltage_kV), g_image),
         coupling_inv_nm=coupling + 1j * absorbing, xi_0_prime_nm=1 / mean if mean > 0 else math.inf,
         reference_hkl=beam.g_hkl, reference_s_inv_nm=beam.s_inv_nm, dark=_dark(hkl, beam),
     )  # fmt: skip

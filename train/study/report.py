@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from train.study.__main__ import Work
 
 LIMITS = ("An interval adds the spread of the seeds (new training images and new weights; Student's t) and that of the test images "
-          "(bootstrap, the same images for every network). Frames of one video are not independent, so that for them it is too narrow. As many effects as there are here are not "
-          "corrected for their number. Effects are those of one small network under one budget, traced with one set of thresholds.")  # fmt: skip
+          "(bootstrap, the same images for every network). Frames of one video are not independent, so that for them it is too narrow. "
+          "As many effects as there are here are not corrected for their number. Effects are those of one small network under one budget, traced with one set of thresholds.")  # fmt: skip
 
 
 def write_report(out: Path, work: Work) -> dict[str, Any]:
@@ -67,7 +67,8 @@ def write_report(out: Path, work: Work) -> dict[str, Any]:
     page.table(header, rows)
     page.write(out / "report.html")
     markdown = [f"# {results['study']}: {results['title']}\n", budget + "\n", "## What was found\n", *(f"- {s}" for s in results["sentences"]), "",
-                LIMITS + "\n", "## Numbers\n", f"{measure[0].upper()}{measure[1:]}, mean over the seeds:\n", markdown_table(["trained on", *tested], _matrix_rows(results)), markdown_table(header, rows),
+                LIMITS + "\n", "## Numbers\n", f"{measure[0].upper()}{measure[1:]}, mean over the seeds:\n",
+                markdown_table(["trained on", *tested], _matrix_rows(results)), markdown_table(header, rows),
                 *(f"![{caption}]({name}.png)\n" for name, _, caption in figures)]  # fmt: skip
     write_text(out / "report.md", "\n".join(markdown))
     table = io.StringIO(newline="")
