@@ -18,6 +18,7 @@ from train.benchmark.networks import RivalSettings, clustered, discriminative_lo
 from train.benchmark.splits import SPLITS, load_split, scene_hash
 from train.benchmark.train_baselines import train_rival
 from train.curves import resample
+from train.dataset import StoredImages
 from train.metrics import Truth, score_image, summarise
 from train.optimiser import optimiser_of
 from train.settings import OptimiserSettings
@@ -176,7 +177,7 @@ def test_a_rival_is_trained_within_its_budget_and_read_again(kind, made_up_train
 def made_up_train(made_up):
     from render import open_dataset
 
-    return open_dataset(made_up)
+    return StoredImages(open_dataset(made_up), 0)
 
 
 @pytest.mark.parametrize("kind", ["centreline", "index_map"])

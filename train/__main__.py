@@ -80,7 +80,7 @@ def _weights(init: str | None) -> Any:
 
 
 def _source(data: str, overrides: list[str], settings: Any) -> tuple[Any, Any]:
-    from train.dataset import JoinedImages, MixedImages, RenderedImages, StoredImages
+    from train.dataset import MixedImages, RenderedImages, stored_images
 
     lanes, workers, share = settings.stream.lanes, settings.workers, settings.stream.share
     if data == "stream" or share:
@@ -88,15 +88,9 @@ def _source(data: str, overrides: list[str], settings: Any) -> tuple[Any, Any]:
     require(isinstance(overrides, list), "render", "be a list of overrides", overrides)
     if data == "stream":
         return RenderedImages(_scenes(overrides), settings.seed, settings.stream, settings.batch), None
-    from render import open_dataset
-
     require(share or not overrides, "render", "be left out unless data=stream or stream.share > 0", overrides)
-    # A path may hold a comma itself; of several, a home folder is known here first.
-    paths = [Path(data)] if Path(data).exists() else [Path(path).expanduser() for path in data.split(",")]
-    datasets = [open_dataset(path) for path in paths]
-    sources = [StoredImages(dataset.split("train"), settings.seed) for dataset in datasets]
-    training = sources[0] if len(sources) == 1 else JoinedImages(sources, settings.seed)
-    dataset, validation = datasets[0], datasets[0].split("val")
+    training, dataset = stored_images(data, settings.seed)
+    validation = dataset.split("val")
     if not share:
         return training, validation
     scenes = _scenes(overrides) if overrides else {k: v for k, v in dataset.config.items() if k not in BULK_KEYS}

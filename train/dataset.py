@@ -15,6 +15,7 @@ from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -123,6 +124,17 @@ class JoinedImages:
         first, *others = (source.identity() for source in self.sources)
         together = hashlib.sha256(" ".join(each["sha256"] for each in (first, *others)).encode()).hexdigest()
         return first | {"images": int(self.starts[-1]), "further": others, "sha256": together}
+
+
+def stored_images(data: str | Path, seed: int) -> tuple[StoredImages | JoinedImages, Dataset]:
+    """The train splits of a dataset, or of several with commas between their paths, and the (whole) first of them."""
+    from render import open_dataset
+
+    # A path may hold a comma itself; of several, a home folder is known here first.
+    paths = [Path(data)] if Path(data).exists() else [Path(path).expanduser() for path in str(data).split(",")]
+    datasets = [open_dataset(path) for path in paths]
+    sources = [StoredImages(dataset.split("train"), seed) for dataset in datasets]
+    return (sources[0] if len(sources) == 1 else JoinedImages(sources, seed)), datasets[0]
 
 
 class RenderedImages:

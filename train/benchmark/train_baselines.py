@@ -16,7 +16,7 @@ from render.cli import run_command
 USAGE = """\
 python -m train.benchmark.train_baselines data=A.zarr out=DIR [kinds=[centreline,index_map]] [budget_seconds=1800]
 
-Trains the benchmark's learned rivals on the train split of a dataset: a U-Net that draws the centreline, and one that draws
+Trains the benchmark's learned rivals on the train split of a dataset (or of several, data=A.zarr,B.zarr): a U-Net that draws the centreline, and one that draws
 a flat map of instances at quarter resolution. Each sees the views and disturbances that `python -m train` makes and is
 moved by its optimiser, rate and average, for budget_seconds of wall time, and is left as DIR/KIND.safetensors. A kind that
 is there already is left alone.
@@ -30,8 +30,8 @@ def main(argv: list[str]) -> None:
     from render.config import compose
 
     config = compose("benchmark_baselines", argv, PATH_KEYS)
-    from render import open_dataset
     from train.benchmark.networks import KINDS, RivalSettings
+    from train.dataset import stored_images
 
     kinds, budget = config["kinds"], config["budget_seconds"]
     require(isinstance(kinds, list) and bool(kinds) and all(k in KINDS for k in kinds), "kinds", f"be a list of {', '.join(KINDS)}", kinds)
@@ -41,8 +41,7 @@ def main(argv: list[str]) -> None:
         whole = isinstance(config[key], int) and not isinstance(config[key], bool) and config[key] >= (0 if key in ("seed", "workers") else 1)
         require(whole, key, "be a whole number", config[key])
     require(config["crop_px"] % 64 == 0, "crop_px", "be a multiple of 64", config["crop_px"])
-    dataset = open_dataset(config["data"]).split("train")
-    require(len(dataset) > 0, "data", "have at least one image in its train split", 0)
+    source, _ = stored_images(config["data"], config["seed"])
     out = Path(config["out"])
     require(not out.exists() or out.is_dir(), "out", "be a folder or not exist", out)
     out.mkdir(parents=True, exist_ok=True)
@@ -52,14 +51,14 @@ def main(argv: list[str]) -> None:
             print(f"{file}: there already")
             continue
         settings = RivalSettings(kind=kind, batch=config["batch"], seed=config["seed"])
-        card = train_rival(dataset, file, settings, budget, config["crop_px"], config["workers"])
+        card = train_rival(source, file, settings, budget, config["crop_px"], config["workers"])
         print(f"{file}: {card['steps']} batches of {settings.batch} in {card['seconds']:.0f} s, loss {card['loss']:.3f}")
 
 
 def train_rival(
-    dataset: Any, file: Path, settings: Any, budget_seconds: float, crop_px: int = 256, workers: int = 1, progress: bool = True
+    source: Any, file: Path, settings: Any, budget_seconds: float, crop_px: int = 256, workers: int = 1, progress: bool = True
 ) -> dict[str, Any]:
-    """Train one rival on the images of `dataset` for `budget_seconds` of wall time and write `file`; returns its card."""
+    """Train one rival on the images of `source` (a `train.dataset.Source`) for `budget_seconds` of wall time and write `file`; returns its card."""
     import torch
     from torch.optim.swa_utils import AveragedModel
     from tqdm import tqdm
@@ -76,7 +75,7 @@ def train_rival(
     loss_of = centreline_loss if settings.kind == CENTRELINE else index_map_loss
     begin, step, smoothed = None, 0, None
     bar = tqdm(total=round(budget_seconds), desc=settings.kind, unit="s", disable=not progress, file=sys.stderr)
-    for image, target, heard in _batches(dataset, settings, crop_px, workers):
+    for image, target, heard in _batches(source, settings, crop_px, workers):
         # The budget is of training: that its processes start takes longer on some machines than on others.
         begin = begin or time.perf_counter()
         spent = time.perf_counter() - begin
@@ -102,19 +101,19 @@ def train_rival(
     bar.close()
     card = {
         "steps": step, "seconds": time.perf_counter() - begin, "loss": smoothed, "budget_seconds": budget_seconds,
-        "crop_px": crop_px, "data": dataset.path.name, "images": len(dataset),
+        "crop_px": crop_px, "data": source.identity(),
     }  # fmt: skip
     save_rival(file, settings, average.module.state_dict(), card)
     return card
 
 
-def _batches(dataset: Any, settings: Any, crop_px: int, workers: int) -> Iterator[Sequence[Any]]:
+def _batches(source: Any, settings: Any, crop_px: int, workers: int) -> Iterator[Sequence[Any]]:
     """Batches (image (B, 1, Y, X), target, heard (B, 1, Yh, Xh)) without end; example n depends on the seed and n alone."""
     from torch.utils.data import DataLoader
 
     from train.benchmark.views import RivalViews
 
-    views = RivalViews(dataset, settings.kind, settings.seed, crop_px)
+    views = RivalViews(source, settings.kind, settings.seed, crop_px)
     return iter(DataLoader(
         views, batch_size=settings.batch, num_workers=workers, multiprocessing_context="spawn" if workers else None,
         prefetch_factor=4 if workers else None, worker_init_fn=_one_thread if workers else None,

@@ -9,11 +9,10 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset as TorchDataset
 
-from render import Dataset
 from train.augment import AugmentSettings, disturbed, draw_disturbance, standardised, still_visible
 from train.benchmark.index_map import index_map
 from train.benchmark.networks import CENTRELINE, STRIDES
-from train.dataset import StoredImages
+from train.dataset import Source
 from train.geometry import CurveLabel, ViewSettings, draw_view, view_curves, view_image
 from train.metrics import truth_of
 from train.targets import TargetSettings, target_maps
@@ -28,8 +27,8 @@ class RivalViews(TorchDataset):
     the target is silent.
     """
 
-    def __init__(self, dataset: Dataset, kind: str, seed: int, crop_px: int) -> None:
-        self.source, self.kind, self.seed, self.shape = StoredImages(dataset, seed), kind, seed, (crop_px, crop_px)
+    def __init__(self, source: Source, kind: str, seed: int, crop_px: int) -> None:
+        self.source, self.kind, self.seed, self.shape = source, kind, seed, (crop_px, crop_px)
         self.view, self.augment = ViewSettings(crop_px=crop_px), AugmentSettings()
 
     def __len__(self) -> int:
