@@ -29,9 +29,9 @@ from physics.strain.foil_frame import FoilFaces
 from physics.strain.green import rotated_stiffness
 from physics.strain.plate import PlateField, plate_correction
 from physics.strain.segments import Segments, segments_of
-from render.foil import FoilMaps, FoilShape, scene_foil_maps
+from render.foil import FoilMaps, FoilShape, foil_heights, scene_foil_maps
 from render.scene import Scene
-from render.scene_rules import plane_normal_image
+from render.scene_rules import SURFACE_TOLERANCE_NM, plane_normal_image
 
 CONTINUATION_THICKNESSES = 1000
 LEAST_PHASE_RAD = 1e-9
@@ -116,7 +116,21 @@ def segments(scene: Scene, specimen: Specimen, lines: tuple | None = None, alone
     burgers_from_uvw = specimen.image_from_crystal @ scene.crystal.lattice_nm
     discs, _ = disc_lines(scene.particles, scene.crystal, specimen.image_from_crystal)
     chosen = (*scene.dislocations, *discs) if lines is None else lines
-    return segments_of(chosen, burgers_from_uvw, continuation_nm(scene), alone)
+    return segments_of(chosen, burgers_from_uvw, continuation_nm(scene), alone, lambda places_nm: _outward(scene, specimen, places_nm))
+
+
+def _outward(scene: Scene, specimen: Specimen, places_nm: np.ndarray) -> np.ndarray:
+    """Normals (E, 3) out of the foil of the faces on which, or beyond which, places (E, 3) lie; 0 for those within."""
+    x_nm, y_nm, z_nm = places_nm.T
+    normals = np.zeros_like(places_nm)
+    faces_z_nm = foil_heights(scene.crystal, scene.beam, scene.foil, x_nm, y_nm)
+    for side, face_z_nm in zip((1, -1), faces_z_nm):
+        on = side * (z_nm - face_z_nm) > -SURFACE_TOLERANCE_NM
+        height = lambda x, y, side=side: specimen.foil_shape.smooth_face_z_nm(x, y, side)  # noqa: E731
+        slope_x, slope_y = height(x_nm + 1, y_nm) - height(x_nm - 1, y_nm), height(x_nm, y_nm + 1) - height(x_nm, y_nm - 1)
+        normal = side * np.stack([-slope_x / 2, -slope_y / 2, np.ones_like(slope_x)], axis=1)
+        normals[on] = (normal / np.linalg.norm(normal, axis=1, keepdims=True))[on]
+    return normals
 
 
 def plate_fields(scene: Scene, specimen: Specimen) -> tuple[PlateField, ...] | None:

@@ -20,6 +20,7 @@ from physics.strain.segments import Segments
 from physics.strain.sheet import sheet_tractions
 from physics.strain.through import through_field, through_profiles, through_tractions
 from physics.strain.traction import isotropic_stiffness, traction_rows, tractions
+from render.foil import foil_heights
 from render.intensity import core_pixels, noise_free_intensity
 from render.scene import Scene
 from render.specimen import Specimen, column_grid, segments
@@ -152,6 +153,23 @@ def test_long_waves_do_not_depend_on_the_box_or_the_field():
     for field_nm, options in (((200, 200), {"padding": 6}), ((480, 300), {}), ((200, 200), {"grid_nm": 3.0})):
         other = correction(MIXED, FoilFaces.flat(100, field_nm), points, **options)[0]
         assert np.median(np.abs(other - one)) < 1e-6
+
+
+@pytest.mark.parametrize(("curvature_inv_um", "side"), [(0.0, -1), (1.5, -1), (-1.5, 1)])
+def test_a_line_that_has_left_a_face_does_not_come_back(curvature_inv_um, side):
+    """Its last piece rises from below the face to end on it: straight on, it would cross the foil once more."""
+    foil = Foil(thickness_nm=150, curvature_inv_um=curvature_inv_um)
+    crystal, beam = Crystal.from_material("al"), BeamCondition(g_hkl=(2, 0, 0), zone_axis_uvw=(0, 0, 1))
+    face = foil_heights(crystal, beam, foil, np.array([-60.0, 0, 10, 40]), np.zeros(4))[0 if side > 0 else 1]
+    start = foil_heights(crystal, beam, foil, np.array([-60.0]), np.zeros(1))[1 if side > 0 else 0]
+    points = [[-60, 0, *start], [0, 0, face[1] - 5 * side], [10, 0, face[2] + 3 * side], [40, 0, face[3]]]
+    line = Dislocation(burgers_uvw=(0, 0.5, 0.5), points_nm=points)
+    scene = Scene(crystal=crystal, beam=beam, foil=foil, dislocations=(line,), shape=(64, 64), pixel_nm=4)
+    last = segments(scene, Specimen.of(scene))
+    k = int(np.argmin(np.abs(last.start_nm - points[-1]).max(axis=1)))
+    beyond = last.start_nm[k] + np.linspace(0.01, 1, 200)[:, None] * (last.end_nm[k] - last.start_nm[k]) * 1e-3
+    entrance_nm, exit_nm = foil_heights(crystal, beam, foil, beyond[:, 0], beyond[:, 1])
+    assert not ((beyond[:, 2] < entrance_nm) & (beyond[:, 2] > exit_nm)).any()
 
 
 def test_waves_of_an_endless_normal_sum_to_its_tractions():
