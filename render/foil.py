@@ -16,6 +16,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numba
@@ -156,10 +157,10 @@ class FoilShape:
 
     def half_thickness_nm(self, x_nm: np.ndarray, y_nm: np.ndarray) -> np.ndarray:
         """Half the thickness along the normal at the mid-surface point over (x, y); < 0 beyond a wedge's edge."""
-        in_image, _ = self._wedge_axes()
+        in_image, _ = self._wedge_axes
         # On the foil plane p . n = 0, so p . in_plane = p . in_image: lines of equal thickness stand across the azimuth.
-        along_nm = (x_nm * in_image[0] + y_nm * in_image[1]) / self._wedge_cosine()
-        return 0.5 * self.foil.thickness_nm + self._half_slope() * along_nm
+        along_nm = (x_nm * in_image[0] + y_nm * in_image[1]) / self._wedge_cosine
+        return 0.5 * self.foil.thickness_nm + self._half_slope * along_nm
 
     def face_points_nm(self, x_nm: np.ndarray, y_nm: np.ndarray, side: int) -> np.ndarray:
         """Points (..., 3) of the entrance (side +1) or exit face (-1) on the normals through the mid-surface at (x, y)."""
@@ -207,7 +208,7 @@ class FoilShape:
         if not self.bent:
             a, b, c = self._face_plane(side)
             return (0.5 * side * self.foil.thickness_nm - a * x_nm - b * y_nm) / c
-        gradient = self._half_slope() * self._wedge_axes()[0][:2] / self._wedge_cosine()
+        gradient = self._half_slope * self._wedge_axes[0][:2] / self._wedge_cosine
         azimuth = np.deg2rad(self.foil.curvature_azimuth_deg)
         x_nm, y_nm = np.broadcast_arrays(x_nm, y_nm)
         z_nm = _bent_face_z_nm(
@@ -227,9 +228,11 @@ class FoilShape:
     def _curvatures_inv_nm(self) -> tuple[float, float]:
         return 1e-3 * self.foil.curvature_inv_um, 1e-3 * self.foil.cross_curvature_inv_um
 
+    @cached_property
     def _half_slope(self) -> float:
         return float(np.tan(np.deg2rad(self.foil.wedge_deg) / 2))
 
+    @cached_property
     def _wedge_axes(self) -> tuple[np.ndarray, np.ndarray]:
         """The wedge azimuth as a unit vector in the image and as the unit vector in the foil plane that it casts there."""
         azimuth, n = np.deg2rad(self.foil.wedge_azimuth_deg), self.normal_image
@@ -237,13 +240,14 @@ class FoilShape:
         in_plane = in_image - (in_image @ n) * n
         return in_image, in_plane / np.linalg.norm(in_plane)
 
+    @cached_property
     def _wedge_cosine(self) -> float:
         """Cosine of the foil plane's slope along the wedge azimuth: image length over length in the plane."""
-        return float(np.sqrt(1 - (self._wedge_axes()[0] @ self.normal_image) ** 2))
+        return float(np.sqrt(1 - (self._wedge_axes[0] @ self.normal_image) ** 2))
 
     def _face_plane(self, side: int) -> np.ndarray:
         """Vector w (3,) with w . r = side thickness / 2 on the face: r = p + side h n, h = t/2 + r . grad h."""
-        return self.normal_image - side * self._half_slope() * self._wedge_axes()[1]
+        return self.normal_image - side * self._half_slope * self._wedge_axes[1]
 
 
 def foil_maps(
