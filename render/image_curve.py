@@ -91,7 +91,9 @@ def _averaged(arc, closed, probe_arc, contrast, half_width, middle, reach, pixel
         high = high if high < probes else (0 if closed else probes - 1)
         part = (arc[k] - before_at) / (after_at - before_at) if after_at > before_at else 0.0
         size = (1 - part) * abs(contrast[low]) + part * abs(contrast[high])
-        signed[k] = math.copysign(size, contrast[low] if part < 0.5 else contrast[high])
+        sign = contrast[low] if part < 0.5 else contrast[high]
+        # Between a bright probe and a dark one no column loses more electrons than it has.
+        signed[k] = math.copysign(size if sign > 0 else min(size, 1.0), sign)
         by_one, by_square, width_sum, offset_sum = 0.0, 0.0, 0.0, 0.0
         for i in range(probes):
             away = abs(probe_arc[i] - arc[k])

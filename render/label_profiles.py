@@ -15,7 +15,7 @@ from physics.strain.chords import chord_trees
 from render.foil import local_excitation_error_inv_nm
 from render.label_curves import Curves
 from render.scene import Scene
-from render.specimen import Specimen, fault_heights, segments
+from render.specimen import Specimen, fault_heights, lines_alone, segments
 
 # Slices of the general route; steps are finer near the line by themselves.
 PROBE_SLICE_NM = 2.0
@@ -61,9 +61,8 @@ def _compiled(
     lines: tuple[Dislocation, ...], curves: Curves, line_of: np.ndarray, reach_nm: float, scene: Scene, specimen: Specimen,
     partial: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
-    trees = chord_trees(
-        segments(scene, specimen, lines, alone=True), len(lines), specimen.g_image_inv_nm, specimen.poisson_ratio, scene.core_nm
-    )
+    alone = lines_alone(scene, specimen, lines, specimen.g_image_inv_nm)
+    trees = chord_trees(alone.segments, len(lines), specimen.g_image_inv_nm, specimen.poisson_ratio, scene.core_nm)
     heights, phases, number = None, None, None
     if partial.any():
         heights, phases = fault_heights(scene, specimen, *_columns(curves, across_nm(reach_nm), partial))
@@ -71,7 +70,7 @@ def _compiled(
     across = reach_nm * np.array([-1.0, 0.0, 1.0]) if scene.foil.smooth else across_nm(reach_nm)
     entrance_nm, exit_nm, s_inv_nm = _surroundings(*_columns(curves, across), scene, specimen)
     return line_profiles(
-        trees, line_of, curves.at_nm, curves.normal, reach_nm, entrance_nm, exit_nm, s_inv_nm, specimen.two_beam,
+        trees, alone, line_of, curves.at_nm, curves.normal, reach_nm, entrance_nm, exit_nm, s_inv_nm, specimen.two_beam,
         fault_z_nm=heights, fault_phase_rad=phases, fault_profile=number, image=scene.beam.image,
     )  # fmt: skip
 
@@ -83,24 +82,28 @@ def _by_columns(
     chosen = 0 if scene.beam.image == "bf" else 1
     across = across_nm(reach_nm)
     with_line, without = np.empty((2, len(line_of), len(across)), np.float32)
-    for number, line in enumerate(lines):
+    directions = [specimen.g_image_inv_nm] if specimen.beams is None else specimen.beams.directions[0]
+    alone = [lines_alone(scene, specimen, lines, g) for g in directions]
+    none = segments(scene, specimen, ())
+    for number in range(len(lines)):
         own = line_of == number
         if not own.any():
             continue
         x_nm, y_nm = _columns(curves, across, own)
         entrance_nm, exit_nm, s_inv_nm = _surroundings(x_nm, y_nm, scene, specimen)
         heights, phases = fault_heights(scene, specimen, x_nm, y_nm) if partial[own].any() else (None, None)
-        for target, some in ((with_line, (line,)), (without, ())):
-            if not some and heights is None:
+        plates = tuple(each.of_line(number) for each in alone)
+        for target, line, plate in ((with_line, plates[0].segments, plates), (without, none, None)):
+            if plate is None and heights is None:
                 target[own] = _perfect(x_nm, y_nm, scene, specimen)
                 continue
             values = column_values(
-                segments(scene, specimen, some), specimen.g_image_inv_nm, specimen.two_beam, x_nm.ravel(), y_nm.ravel(),
+                line, specimen.g_image_inv_nm, specimen.two_beam, x_nm.ravel(), y_nm.ravel(),
                 entrance_nm.ravel(), exit_nm.ravel(), s_inv_nm.ravel(),
                 poisson_ratio=specimen.poisson_ratio, stiffness_image_GPa=specimen.stiffness_image_GPa, core_nm=scene.core_nm,
                 slice_nm=PROBE_SLICE_NM,
                 fault_z_nm=None if heights is None else heights.reshape(len(heights), -1), fault_phase_rad=phases,
-                beams=specimen.beams, spread=specimen.spread,
+                beams=specimen.beams, spread=specimen.spread, plate=plate,
             )[chosen]  # fmt: skip
             target[own] = values.reshape(x_nm.shape)
     return with_line, without

@@ -14,7 +14,7 @@ from physics.contrast.columns import column_values
 from physics.contrast.profiles import nearest_nm
 from render.label_profiles import LEAST_BACKGROUND
 from render.scene import Scene
-from render.specimen import Specimen, segments
+from render.specimen import Specimen, lines_alone
 
 if TYPE_CHECKING:
     from render.labels import Probed
@@ -36,13 +36,15 @@ def reference_profiles(
     beam, half_nm = 0 if scene.beam.image == "bf" else 1, scene.foil.thickness_nm / 2
     background = float(specimen.perfect_columns(np.array(scene.beam.s_inv_nm), np.array(2 * half_nm))[beam])
     profiles = np.empty((len(chosen), len(across_nm)))
+    directions = [specimen.g_image_inv_nm] if specimen.beams is None else specimen.beams.directions[0]
+    alone = [lines_alone(scene, specimen, probed.lines, g) for g in directions]
     for profile, p in zip(profiles, chosen):
         x_nm, y_nm = probed.curves.at_nm[p, :, None] + probed.curves.normal[p, :, None] * across_nm[outer]
         values = column_values(
-            segments(scene, specimen, (probed.lines[probed.line_of[p]],)), specimen.g_image_inv_nm, specimen.two_beam,
+            alone[0].segments.of_line(probed.line_of[p]), specimen.g_image_inv_nm, specimen.two_beam,
             x_nm, y_nm, half_nm, -half_nm, scene.beam.s_inv_nm,
             poisson_ratio=specimen.poisson_ratio, core_nm=scene.core_nm, slice_nm=SLICE_NM,
-            beams=specimen.beams, spread=specimen.spread,
+            beams=specimen.beams, spread=specimen.spread, plate=tuple(each.of_line(probed.line_of[p]) for each in alone),
         )[beam]  # fmt: skip
         profile[:] = CubicSpline(across_nm[outer], values)(across_nm)
     return across_nm, (profiles - background) / max(background, LEAST_BACKGROUND)

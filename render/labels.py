@@ -2,7 +2,8 @@
 
 The contrast along a line is that of the line alone in the perfect foil: the two-beam intensity of columns
 across it, relative to the same columns without it. Other lines nearby change the picture but not the label; nor do
-the free surfaces and the inelastic electrons, which the picture has: near an outcrop the two differ.
+the inelastic electrons, which the picture has. Relaxed faces are half-spaces at the line's outcrops
+(`physics.strain.half_spaces`), in an anisotropic crystal they are left out.
 
 Against columns 0.1 nm apart through the code that makes the image, 0.5 nm slices (`benchmarks/labels.py`): 95 to 99 % of
 the probes of curved lines have a contrast within 5 % of itself or 0.005, whichever is more, and 95 to 98 % a half-width

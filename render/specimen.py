@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -27,6 +27,7 @@ from physics.polygon import polygon_covers
 from physics.strain.anisotropic_plate import anisotropic_plate_corrections
 from physics.strain.foil_frame import FoilFaces
 from physics.strain.green import rotated_stiffness
+from physics.strain.half_spaces import HalfSpaces, half_spaces, no_half_spaces
 from physics.strain.plate import PlateField, plate_correction
 from physics.strain.segments import Segments, segments_of
 from render.foil import FoilMaps, FoilShape, foil_heights, scene_foil_maps
@@ -34,6 +35,7 @@ from render.scene import Scene
 from render.scene_rules import SURFACE_TOLERANCE_NM, plane_normal_image
 
 CONTINUATION_THICKNESSES = 1000
+GRAZING_END = 0.1
 LEAST_PHASE_RAD = 1e-9
 # Grid of the surface correction; where pixels are coarse it costs up to 5e-3 of an image, rms, and half the time.
 SURFACE_GRID_NM, SURFACE_GRID_PX = 4.0, 1.25
@@ -116,21 +118,35 @@ def segments(scene: Scene, specimen: Specimen, lines: tuple | None = None, alone
     burgers_from_uvw = specimen.image_from_crystal @ scene.crystal.lattice_nm
     discs, _ = disc_lines(scene.particles, scene.crystal, specimen.image_from_crystal)
     chosen = (*scene.dislocations, *discs) if lines is None else lines
-    return segments_of(chosen, burgers_from_uvw, continuation_nm(scene), alone, lambda places_nm: _outward(scene, specimen, places_nm))
+    return segments_of(chosen, burgers_from_uvw, continuation_nm(scene), alone, lambda *ends: _onward(scene, specimen.foil_shape, *ends))
 
 
-def _outward(scene: Scene, specimen: Specimen, places_nm: np.ndarray) -> np.ndarray:
-    """Normals (E, 3) out of the foil of the faces on which, or beyond which, places (E, 3) lie; 0 for those within."""
+def _onward(scene: Scene, shape: FoilShape, places_nm: np.ndarray, along: np.ndarray) -> np.ndarray:
+    """Directions (E, 3) in which lines that end at places (E, 3) with tangents `along` (E, 3) run on: straight, but
+
+    - along the normal of a face that they leave at a sine under GRAZING_END: straight on, an end on a rough or a bent face may
+      lead back into the foil;
+    - along the normal, to the nearer face, from the wall of a hole or a tear: straight on, they would cross to its other side.
+    """
     x_nm, y_nm, z_nm = places_nm.T
-    normals = np.zeros_like(places_nm)
-    faces_z_nm = foil_heights(scene.crystal, scene.beam, scene.foil, x_nm, y_nm)
-    for side, face_z_nm in zip((1, -1), faces_z_nm):
-        on = side * (z_nm - face_z_nm) > -SURFACE_TOLERANCE_NM
-        height = lambda x, y, side=side: specimen.foil_shape.smooth_face_z_nm(x, y, side)  # noqa: E731
-        slope_x, slope_y = height(x_nm + 1, y_nm) - height(x_nm - 1, y_nm), height(x_nm, y_nm + 1) - height(x_nm, y_nm - 1)
-        normal = side * np.stack([-slope_x / 2, -slope_y / 2, np.ones_like(slope_x)], axis=1)
-        normals[on] = (normal / np.linalg.norm(normal, axis=1, keepdims=True))[on]
-    return normals
+    direction = along.copy()
+    whole = FoilShape(foil=replace(shape.foil, openings=(), tears=(), boundary=None), normal_image=shape.normal_image)
+    above_nm = {side: side * (z_nm - whole.face_z_nm(x_nm, y_nm, side)) for side in (1, -1)}
+    within = np.maximum(above_nm[1], above_nm[-1]) < -SURFACE_TOLERANCE_NM
+    opened = replace(scene.foil, boundary=None)
+    entrance_nm, exit_nm = foil_heights(scene.crystal, scene.beam, opened, x_nm, y_nm)
+    at_wall = within & ((z_nm > entrance_nm - SURFACE_TOLERANCE_NM) | (z_nm < exit_nm + SURFACE_TOLERANCE_NM))
+    for side in (1, -1):
+        def height(x: np.ndarray, y: np.ndarray, side: int = side) -> np.ndarray:
+            return shape.smooth_face_z_nm(x, y, side)
+
+        slope_x, slope_y = (height(x_nm + 1, y_nm) - height(x_nm - 1, y_nm)) / 2, (height(x_nm, y_nm + 1) - height(x_nm, y_nm - 1)) / 2
+        normal = side * np.stack([-slope_x, -slope_y, np.ones_like(slope_x)], axis=1)
+        normal /= np.linalg.norm(normal, axis=1, keepdims=True)
+        grazing = (above_nm[side] > -SURFACE_TOLERANCE_NM) & (np.einsum("ei,ei->e", along, normal) < GRAZING_END)
+        turned = grazing | (at_wall & (above_nm[side] >= above_nm[-side]))
+        direction[turned] = normal[turned]
+    return direction
 
 
 def plate_fields(scene: Scene, specimen: Specimen) -> tuple[PlateField, ...] | None:
@@ -143,10 +159,7 @@ def plate_fields(scene: Scene, specimen: Specimen) -> tuple[PlateField, ...] | N
     lines = segments(scene, specimen)
     if not scene.surfaces or not len(lines):
         return None
-    x_nm, y_nm = (axis[:: max(1, len(axis) // 48)] for axis in column_positions_nm(scene.shape, scene.pixel_nm))
-    mesh = np.meshgrid(x_nm, y_nm)
-    entrance_z_nm, exit_z_nm = (specimen.foil_shape.smooth_face_z_nm(*mesh, side) for side in (1, -1))
-    faces = FoilFaces.of_maps(x_nm, y_nm, entrance_z_nm, exit_z_nm, field_nm(scene.shape, scene.pixel_nm))
+    faces = foil_faces(scene, specimen)
     if faces is None:
         return None
     directions = [specimen.g_image_inv_nm] if specimen.beams is None else specimen.beams.directions[0]
@@ -159,6 +172,27 @@ def plate_fields(scene: Scene, specimen: Specimen) -> tuple[PlateField, ...] | N
         plate_correction(lines, g, faces, poisson_ratio=specimen.poisson_ratio, core_nm=scene.core_nm, grid_nm=grid_nm)
         for g in directions
     )
+
+
+def foil_faces(scene: Scene, specimen: Specimen) -> FoilFaces | None:
+    """The faces of the foil over the field, without relief and openings; None where there is only vacuum."""
+    x_nm, y_nm = (axis[:: max(1, len(axis) // 48)] for axis in column_positions_nm(scene.shape, scene.pixel_nm))
+    mesh = np.meshgrid(x_nm, y_nm)
+    entrance_z_nm, exit_z_nm = (specimen.foil_shape.smooth_face_z_nm(*mesh, side) for side in (1, -1))
+    return FoilFaces.of_maps(x_nm, y_nm, entrance_z_nm, exit_z_nm, field_nm(scene.shape, scene.pixel_nm))
+
+
+def lines_alone(scene: Scene, specimen: Specimen, lines: tuple, g_image_inv_nm: np.ndarray) -> HalfSpaces:
+    """Each of `lines` as if it were the only one, with what the faces add where they are relaxed.
+
+    In an anisotropic crystal nothing is added.
+    """
+    alone = segments(scene, specimen, lines, alone=True)
+    relaxed = scene.surfaces and specimen.stiffness_image_GPa is None and len(alone)
+    faces = foil_faces(scene, specimen) if relaxed else None
+    if faces is None:
+        return no_half_spaces(alone, len(lines))
+    return half_spaces(alone, len(lines), g_image_inv_nm, faces, poisson_ratio=specimen.poisson_ratio, core_nm=scene.core_nm)
 
 
 def fault_sheets(scene: Scene, specimen: Specimen) -> tuple[np.ndarray, np.ndarray] | tuple[None, None]:

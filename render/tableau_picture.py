@@ -42,7 +42,7 @@ def page(frames: list[Frame], line: StraightLine) -> Any:
     dark = "" if frames[0].scene.beam.image == "bf" else f", or the {SHOWN_PERCENT:g}th percentile of the frame where that is more"
     figure.text(0.1 / size[0], 0.07 / size[1], f"Grey: intensity over that of the foil without the line, black 0, white {WHITE:g}{dark}.\n"
                 f"Right below each frame: the label's strongest contrast,\nand the share of the line where it exceeds {frames[0].scene.visible_contrast:g}."
-                + ("\nLabels are those of the endless crystal: what the faces add is in the picture alone." if frames[0].scene.surfaces else ""),
+                + ("\nOf what the faces add labels hold the half-spaces at the two outcrops." if frames[0].scene.surfaces else ""),
                 fontsize=6, va="bottom")  # fmt: skip
     return figure
 

@@ -6,6 +6,7 @@ from scipy.integrate import solve_ivp
 
 import physics.parallel
 from physics.contrast.columns import ColumnGrid, column_image, column_values
+from physics.contrast.slicing import step_matrix
 from physics.contrast.two_beam import TwoBeam, perfect_crystal, scattering_matrix
 from physics.errors import InputError
 from physics.strain.isotropic import depth_gradient
@@ -80,6 +81,16 @@ def test_bright_field_is_brighter_at_positive_s_with_absorption():
     s = np.linspace(0.002, 0.03, 15)
     bright = perfect_crystal(ABSORBING, np.array([s, -s]), 150.0)[0]
     assert (bright[0] > bright[1]).all()
+
+
+@pytest.mark.parametrize("s", [0.0, 0.3, 3.0, -50.0, 1e4])
+@pytest.mark.parametrize("eps", [0.0, 0.2, -40.0])
+def test_no_field_makes_electrons(s, eps):
+    """Beside an outcrop at a grazing angle the distortion of a slice has no bound: the step must keep the beams' sum all the same."""
+    step, q = np.float32(np.pi * 2), np.float32(1 / 50)
+    m = step_matrix(np.float32(s), np.float32(eps), step, q, np.float32(0), (step * q) ** 2, np.float32(0))
+    matrix = np.array([[1 + m[0] + 1j * m[1], m[2] + 1j * m[3]], [m[4] + 1j * m[5], 1 + m[6] + 1j * m[7]]])
+    assert np.linalg.svd(matrix)[1] == pytest.approx([1, 1], abs=1e-3 if abs(eps) < 1 and abs(s) < 1 else 0.02)
 
 
 def test_screw_with_g_dot_b_zero_is_exactly_flat():

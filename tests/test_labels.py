@@ -34,11 +34,34 @@ def straight(burgers, along, *, beam=BEAM, half_nm=2000.0, through=(0.0, 0.0, 0.
     return Dislocation(burgers_uvw=burgers, points_nm=[np.array(through) - half_nm * xi, np.array(through) + half_nm * xi])
 
 
-def test_a_screw_with_g_dot_b_zero_is_labelled_and_invisible():
-    lines = simulate(scene(straight((0, 0.5, 0.5), (0, 1, 1)))).lines
+def test_a_screw_with_g_dot_b_zero_is_labelled_and_invisible_in_an_endless_crystal():
+    lines = simulate(scene(straight((0, 0.5, 0.5), (0, 1, 1)), surfaces=False)).lines
     assert len(lines) == 1 and lines[0].g_dot_b == 0
     assert not lines[0].visible.any() and np.abs(lines[0].contrast).max() < 1e-4
     assert np.all(lines[0].half_width_px == 1)  # no contrast, no width: the least
+
+
+@pytest.mark.parametrize("burgers, along, s_inv_nm", [
+    ((0, 0.5, 0.5), (0, 0, 1), 0.0),  # end-on, g.b = 0: all that is seen is what the faces add
+    ((0, 0.5, 0.5), (0, 0, 1), 0.02),
+    ((0, 0.5, 0.5), (0, 1, 1), 0.0),  # a screw at 45 degrees, g.b = 0
+    ((0, 0.5, 0.5), (0, 1, 1), 0.02),
+    ((0.5, 0, 0.5), (1, 0, 3), 0.02),  # g.b = 1, steep
+])  # fmt: skip
+def test_contrast_that_relaxed_faces_add_is_what_the_picture_shows(burgers, along, s_inv_nm):
+    beam = BeamCondition(g_hkl=(2, 0, 0), zone_axis_uvw=(0, 0, 1), s_inv_nm=s_inv_nm)
+    specimen = scene(straight(burgers, along), beam=beam, pixel_nm=1.0)
+    micrograph = simulate(specimen)
+    background = perfect_crystal(Specimen.of(specimen).two_beam, s_inv_nm, 100.0)[0]
+    contrast = micrograph.intensity / background - 1
+    line = micrograph.lines[0]
+    endless = np.abs(simulate(specimen.replace(surfaces=False)).lines[0].contrast).max()
+    reach_px = round(contrast_reach_nm(specimen, Specimen.of(specimen)))
+    seen = np.abs(contrast[line.mask(micrograph.shape)]) if len(set(map(tuple, line.core_px.round(1)))) > 3 else np.abs(
+        contrast[48 - reach_px : 48 + reach_px, 64 - reach_px : 64 + reach_px])
+    labelled = np.abs(line.contrast).max()
+    assert line.visible.any() and labelled == pytest.approx(seen.max(), rel=0.3)
+    assert abs(labelled - seen.max()) < 0.5 * abs(endless - seen.max())
 
 
 def test_a_screw_with_g_dot_b_one_is_visible():
@@ -110,6 +133,10 @@ def test_contrast_is_never_blacker_than_black():
     specimen = scene(*lines, beam=beam, foil=Foil(thickness_nm=100, boundary=boundary))
     found = probe(specimen, Specimen.of(specimen)).contrast
     assert found.min() >= -1 and (found < -0.3).any()  # the lines are seen
+    bright = probe(dotted := scene(straight((0.5, 0.5, 0), (1, 1, 1)), beam=BeamCondition(
+        g_hkl=(2, 0, 0), zone_axis_uvw=(0, 0, 1), s_inv_nm=0.02, image="df")), Specimen.of(dotted)).contrast
+    assert bright.min() < -0.05 and bright.max() > 1.5  # between such probes a sign and a size of their own would run below -1
+    assert min(line.contrast.min() for line in labelled(dotted)) >= -1
 
 
 def test_depth_runs_from_the_entrance_face_along_the_beam():
@@ -259,7 +286,7 @@ def _ascending(curve_px):
 
 
 def test_a_line_without_contrast_keeps_its_curve_on_the_core():
-    (line,) = labelled(scene(straight((0, 0.5, 0.5), (0, 1, 1))))
+    (line,) = labelled(scene(straight((0, 0.5, 0.5), (0, 1, 1)), surfaces=False))
     assert line.g_dot_b == 0 and np.array_equal(line.points_px, line.core_px)
 
 

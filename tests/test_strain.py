@@ -152,21 +152,17 @@ def test_an_open_end_continues_straight():
     assert segments.burgers_nm == pytest.approx(np.tile([0.3, 0, 0], (3, 1))) and not segments.line.any()
 
 
-@pytest.mark.parametrize(("rise", "normal", "along"), [
-    (3, [0, 0, -1], [0, 0, -1]),  # back into the foil
-    (-2, [0, 0, -1], [0, 0, -1]),  # out of it at less than GRAZING_END
-    (-5, [0, 0, -1], [30, 0, -5]),
-    (3, [0, 0, 0], [30, 0, 3]),  # on no face
-])  # fmt: skip
-def test_an_end_that_grazes_a_face_continues_along_its_normal(rise, normal, along):
-    line = Dislocation(burgers_uvw=(1, 0, 0), points_nm=[[-60, 0, 75], [10, 0, -75 - rise], [40, 0, -75]])
+def test_an_open_end_continues_as_it_is_told():
+    line = Dislocation(burgers_uvw=(1, 0, 0), points_nm=[[-60, 0, 75], [10, 0, -78], [40, 0, -75]])
 
-    def outward(places_nm):
+    def onward(places_nm, along):
         assert places_nm.tolist() == [[-60, 0, 75], [40, 0, -75]]
-        return np.array([[0, 0, 0], normal])
+        assert along[1] == pytest.approx(np.array([30, 0, 3]) / np.hypot(30, 3))
+        return np.array([along[0], [0, 0, -1]])
 
-    segments = segments_of([line], 0.3 * np.eye(3), 500, outward=outward)
-    assert segments.end_nm[-1] - [40, 0, -75] == pytest.approx(500 * np.array(along) / np.linalg.norm(along))
+    segments = segments_of([line], 0.3 * np.eye(3), 500, onward=onward)
+    assert segments.end_nm[-1] == pytest.approx([40, 0, -575])
+    assert segments.start_nm[0] - [-60, 0, 75] == pytest.approx(500 * np.array([-70, 0, 153]) / np.hypot(70, 153))
 
 
 def test_balanced_nodes_and_loops_do_not_continue():

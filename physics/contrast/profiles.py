@@ -4,7 +4,7 @@ A profile is M columns on a straight line across a dislocation, u_j proportional
 a such that the innermost two stand `nearest_nm` from the core, 0.3 to 0.6 nm: inside, a core without singularity leaves
 a spike narrower than a pixel, which is no part of what is seen. All columns of a profile share panels whose
 length follows the distance from the line to the sheet that the columns make; over a panel the equations are solved
-by the fourth-order Magnus step of `slicing`. Segments far away act as chords (`strain.chords`). The background is
+by the fourth-order Magnus step of `slicing`. Outcrops add the corrections of their half-spaces. Segments far away act as chords (`strain.chords`). The background is
 integrated in the same way without the line. A profile depends on nothing but its own line and place.
 
 Against `column_values(reference=True)` with 0.5 nm slices, in units of the background (30 curved lines in 100 nm of
@@ -30,7 +30,9 @@ from physics.errors import require
 from physics.parallel import over_threads
 from physics.strain.boxes import PACKED, add_points, pack
 from physics.strain.chords import ChordTrees
+from physics.strain.half_spaces import HalfSpaces
 from physics.strain.isotropic import CORE_SQ, LENGTH, START, T
+from physics.strain.outcrop import from_table, place_in_table
 
 COLUMNS_ACROSS = 16
 # A panel is at most this fraction of sqrt(distance^2 + core^2) ...
@@ -61,6 +63,7 @@ def across_nm(reach_nm: float) -> np.ndarray:
 
 def line_profiles(
     trees: ChordTrees,
+    outcrops: HalfSpaces,
     line: ArrayLike,
     at_nm: ArrayLike,
     normal: ArrayLike,
@@ -77,7 +80,7 @@ def line_profiles(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Intensity (P, M) float32 with the line and without it, incident beam 1, in bright ("bf") or dark field ("df").
 
-    Profile p stands at at_nm[p] (x, y) along normal[p] and sees line[p] of `trees`. `entrance_z_nm`, `exit_z_nm` and
+    Profile p stands at at_nm[p] (x, y) along normal[p] and sees line[p] of `trees` with its `outcrops`. `entrance_z_nm`, `exit_z_nm` and
     `s_inv_nm` are (P, M), or (P, 3) at -reach, in the middle and at +reach, taken as parabolas between. `fault_z_nm` (F, P', M)
     are the heights of faults in the columns of those profiles whose number in it fault_profile[p] is (-1: none); the
     background of these keeps the faults.
@@ -96,15 +99,15 @@ def line_profiles(
     intensity = np.empty((2, count, len(across)), np.float32)
     over_threads(
         _profiles, count, trees.rows, trees.silent, trees.first, trees.skip, trees.spheres, trees.areas_nm2, trees.strength,
-        line, geometry, across, faces, beam, fault_z, phase, fault_of, image == "df", intensity,
+        outcrops.first, outcrops.places, outcrops.tables, outcrops.foil_from_image, outcrops.core_nm, line, geometry, across, faces, beam, fault_z, phase, fault_of, image == "df", intensity,
     )  # fmt: skip
     return intensity[0], intensity[1]
 
 
 @numba.njit(cache=True, error_model="numpy", nogil=True)
 def _profiles(
-    begin, end, rows, silent, first, skip, spheres, areas, strength, line, geometry, across, faces, beam, fault_z, phase,
-    fault_of, dark, intensity,
+    begin, end, rows, silent, first, skip, spheres, areas, strength, outcrop_first, places, tables, rotation, core, line, geometry,
+    across, faces, beam, fault_z, phase, fault_of, dark, intensity,
 ):  # fmt: skip
     count = len(across)
     reach = across[-1]
@@ -158,12 +161,19 @@ def _profiles(
             for k in range(total + 1):
                 edges[k] = half - k * (2 * half / total)
             _pass_columns(
-                packed[:0], x, y, s, top, bottom, edges, total, cuts, sorted_f, phase, beam, absorbed, dark, intensity[1, p]
-            )
+                packed[:0], places[:0], tables[:0], rotation, core, x, y, s, top, bottom, edges, total, cuts, sorted_f, phase, beam,
+                absorbed, dark, intensity[1, p],
+            )  # fmt: skip
             same_background = p if faults == 0 else -1
         total, edges = _panel_edges(near[:close], rows[a, CORE_SQ] if b > a else 1.0, reach, half, widest, edges)
+        # Outcrops as the profile sees them: from its place, in the frame of the foil.
+        own = places[outcrop_first[line[p]] : outcrop_first[line[p] + 1]].copy()
+        for o in range(len(own)):
+            for i in range(3):
+                own[o, i] -= rotation[i, 0] * px + rotation[i, 1] * py + rotation[i, 2] * middle
+        own_tables = tables[outcrop_first[line[p]] : outcrop_first[line[p] + 1]]
         _pass_columns(
-            packed[:number], x, y, s, top, bottom, edges, total, cuts, sorted_f, phase, beam, absorbed, dark,
+            packed[:number], own, own_tables, rotation, core, x, y, s, top, bottom, edges, total, cuts, sorted_f, phase, beam, absorbed, dark,
             intensity[0, p],
         )  # fmt: skip
 
@@ -269,7 +279,9 @@ def _sort_faults(fault_z, middle, sorted_z, sorted_f):
 
 
 @numba.njit(cache=True, error_model="numpy")
-def _pass_columns(packed, x, y, s, top, bottom, edges, panels, cut_z, cut_f, phase, beam, absorbed, dark, intensity):
+def _pass_columns(
+    packed, outcrops, tables, rotation, core, x, y, s, top, bottom, edges, panels, cut_z, cut_f, phase, beam, absorbed, dark, intensity
+):  # fmt: skip
     """Fill `intensity` (M,) of one beam. Each panel has F + 1 parts, one after each fault; most have no length."""
     count, parts = len(x), len(cut_z) + 1
     total = panels * parts
@@ -294,6 +306,8 @@ def _pass_columns(packed, x, y, s, top, bottom, edges, panels, cut_z, cut_f, pha
     flat_x, flat_y, flat_z, flat_field = px.reshape(-1), py.reshape(-1), pz.reshape(-1), field.reshape(-1)
     for k in range(len(packed)):
         add_points(packed[k], flat_x, flat_y, flat_z, flat_field)
+    if len(outcrops):
+        _add_outcrops(outcrops, tables, rotation, core, length, px, py, pz, field)
     state = np.zeros((4, count), np.float32)
     state[0] = _ONE
     for n in range(total):
@@ -310,6 +324,24 @@ def _pass_columns(packed, x, y, s, top, bottom, edges, panels, cut_z, cut_f, pha
     a, b = (state[2], state[3]) if dark else (state[0], state[1])
     for c in range(count):
         intensity[c] = absorbed[c] * (a[c] * a[c] + b[c] * b[c])
+
+
+@numba.njit(cache=True, error_model="numpy")
+def _add_outcrops(outcrops, tables, rotation, core, length, px, py, pz, field):
+    """Add H of each outcrop to `field` (N, 2, M) at the points of panels that have a length."""
+    wx, wy = np.empty(4), np.empty(4)
+    for n in range(len(length)):
+        for c in range(length.shape[1]):
+            if length[n, c] == 0:
+                continue
+            for a in range(2):
+                x, y, z = px[n, a, c], py[n, a, c], pz[n, a, c]
+                for o in range(len(outcrops)):
+                    fx = rotation[0, 0] * x + rotation[0, 1] * y + rotation[0, 2] * z - outcrops[o, 0]
+                    fy = rotation[1, 0] * x + rotation[1, 1] * y + rotation[1, 2] * z - outcrops[o, 1]
+                    fz = rotation[2, 0] * x + rotation[2, 1] * y + rotation[2, 2] * z - outcrops[o, 2]
+                    r, i, j = place_in_table(fx, fy, max(-outcrops[o, 3] * fz, 0.0), wx, wy)
+                    field[n, a, c] += np.float32(from_table(tables[o], i, j, wx, wy) / max(r, core))
 
 
 @numba.njit(cache=True, error_model="numpy", fastmath={"contract"})

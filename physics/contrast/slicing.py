@@ -22,6 +22,8 @@ GAUSS_OFFSET = math.sqrt(3) / 6
 # A panel is at most this fraction of sqrt(distance^2 + core^2).
 PANEL_FRACTION = 0.3
 
+# Largest turn pi h (s + d(g.u)/dd) of a slice: the series then errs by 2e-5.
+_MOST_TURN = np.float32(1.5)
 _ONE, _HALF, _QUARTER = np.float32(1), np.float32(1 / 2), np.float32(1 / 4)
 # Series of cos sqrt(x) - 1, sin sqrt(x)/sqrt(x) and the derivative of the latter.
 _C1, _C2, _C3, _C4 = np.float32(-1 / 2), np.float32(1 / 24), np.float32(-1 / 720), np.float32(1 / 40320)
@@ -67,18 +69,22 @@ def step_matrix(s, eps, step, q_re, q_im, x_re_0, x_im):
 
     `step` is pi h, `x_re_0` and `x_im` the real and imaginary part of (step q)^2. With x = (step G)^2, cos sqrt(x)
     and sin sqrt(x)/sqrt(x) are expanded about the real part of x, where (cos sqrt x)' = -(sin sqrt(x)/sqrt x)/2;
-    good to 1e-7 for |x| <= 0.5. The matrix without 1 keeps float32 from losing the small change of a thin slice.
+    good to 1e-7 for |x| <= 0.5. Where the field is that of an outcrop a few hundredths of a nm away, no slice is thin enough:
+    a turn over _MOST_TURN, beyond which the series would make electrons, is taken as that. The matrix without 1 keeps float32 from losing the small change of a thin slice.
     """
-    x = x_re_0 + step * step * s * s
+    turn = min(max(step * s, -_MOST_TURN), _MOST_TURN)
+    eps = min(max(eps, -_ONE), _ONE)
+    x = x_re_0 + turn * turn
     cosine = x * (_C1 + x * (_C2 + x * (_C3 + x * _C4)))
     sinc = _ONE + x * (_S1 + x * (_S2 + x * (_S3 + x * _S4)))
     slope = _S1 + x * (_D1 + x * (_D2 + x * _D3))
-    t_re, t_im = step * (sinc - _D0 * x_im * x_im), step * x_im * slope
+    u_re, u_im = sinc - _D0 * x_im * x_im, x_im * slope
+    t_re, t_im = step * u_re, step * u_im
     c_re, c_im = cosine + _QUARTER * x_im * x_im * slope, -_HALF * x_im * sinc
     w_re, w_im = t_re * q_re - t_im * q_im, t_re * q_im + t_im * q_re
     return (
-        c_re + s * t_im, c_im - s * t_re,
+        c_re + turn * u_im, c_im - turn * u_re,
         eps * w_re - w_im, eps * w_im + w_re,
         -eps * w_re - w_im, w_re - eps * w_im,
-        c_re - s * t_im, c_im + s * t_re,
+        c_re - turn * u_im, c_im + turn * u_re,
     )  # fmt: skip

@@ -185,11 +185,19 @@ class _Ends:
     reach_steps: np.ndarray
 
 
-def _ends(cut: CutLines, rotation: np.ndarray, g: np.ndarray, e: np.ndarray, nu: float) -> _Ends:
+def outcrop_tables(
+    cut: CutLines, rotation: np.ndarray, g: np.ndarray, e: np.ndarray, nu: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Places (O, 4), tables of the derivative (O, W, W) and lines (O,) of the outcrops that do not graze a face."""
+    ends = _ends(cut, rotation, g, e, nu, loads=False)
+    return ends.places, ends.tables, cut.line[cut.steep(GRAZING)]
+
+
+def _ends(cut: CutLines, rotation: np.ndarray, g: np.ndarray, e: np.ndarray, nu: float, loads: bool = True) -> _Ends:
     chosen = cut.steep(GRAZING)
     count, sides = len(chosen), cut.side[chosen]
     angles = table_angles_rad()
-    tables, traction_tables = np.zeros((count, GRID, GRID)), np.zeros((count, 3, GRID, GRID))
+    tables, traction_tables = np.zeros((count, GRID, GRID)), np.zeros((count if loads else 0, 3, GRID, GRID))
     places = np.concatenate([cut.place_nm[chosen] @ rotation.T, sides[:, None]], axis=1)
     if count:
         tau = _tractions_round(cut, chosen, rotation, nu)
@@ -201,7 +209,7 @@ def _ends(cut: CutLines, rotation: np.ndarray, g: np.ndarray, e: np.ndarray, nu:
             response = isotropic_gradient(angles, nu, mirror * (rotation @ g), mirror * (rotation @ e))
             tables[at] = isotropic_tables(response, tau_hat)
             stress = isotropic_stress(angles, nu)
-            for c in range(3):
+            for c in range(3 if loads else 0):
                 traction_tables[at, c] = flip[c] * isotropic_tables(stress[:, :, c], tau_hat)
     # The tractions of a line at a small angle to the face vary over its own depth, not over r.
     sine = np.abs(cut.outward[chosen] @ rotation[2])

@@ -5,7 +5,6 @@ Axes: S segments.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -16,9 +15,6 @@ from physics.dislocation import Dislocation
 from physics.errors import require
 from physics.frozen import frozen_array
 from physics.junction import open_ends
-
-# Sine of the angle to a face below which an end that lies on it runs on along the normal of the face.
-GRAZING_END = 0.1
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -63,7 +59,7 @@ def segments_of(
     burgers_from_uvw: ArrayLike,
     continuation_nm: float,
     alone: bool = False,
-    outward: Callable[[np.ndarray], np.ndarray] | None = None,
+    onward: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None,
 ) -> Segments:
     """Segments of all lines; open ends run on straight along their end tangent for `continuation_nm`.
 
@@ -72,9 +68,8 @@ def segments_of(
     unless each line is to be taken `alone`: then it runs on there too. `burgers_from_uvw` (3, 3) is
     `image_from_crystal @ crystal.lattice_nm`.
 
-    `outward` tells of points (E, 3) the unit normals (E, 3), out of the foil, of the faces they lie on, 0 for those on
-    none. A line that reaches a rough face at a grazing angle can have a tangent that leads back into the foil: an end
-    that leaves at a sine under GRAZING_END runs on along that normal.
+    `onward` gives, of the ends' places (E, 3) and unit tangents (E, 3) outward along the lines, unit directions (E, 3) in which
+    they run on instead: straight on, a line that has left the foil could come back into it.
     """
     burgers_from_uvw = frozen_array(burgers_from_uvw, (3, 3), "burgers_from_uvw")
     require(continuation_nm >= 0, "continuation_nm", "be >= 0", continuation_nm)
@@ -83,9 +78,10 @@ def segments_of(
         every_end = ((i, end) for i, line in enumerate(dislocations) if not line.closed for end in (0, -1))
         ends = list(every_end if alone else open_ends(dislocations))
         places_nm = np.array([dislocations[i].points_nm[end] for i, end in ends]).reshape(-1, 3)
-        normals = np.zeros_like(places_nm) if outward is None else outward(places_nm)
-        for (i, end), normal in zip(ends, normals):
-            points_nm[i] = _continued(points_nm[i], end, continuation_nm, normal)
+        inner_nm = np.array([dislocations[i].points_nm[1 if end == 0 else -2] for i, end in ends]).reshape(-1, 3)
+        along = (places_nm - inner_nm) / np.linalg.norm(places_nm - inner_nm, axis=1, keepdims=True)
+        for (i, end), place_nm, direction in zip(ends, places_nm, along if onward is None else onward(places_nm, along)):
+            points_nm[i] = _continued(points_nm[i], end, place_nm + continuation_nm * direction)
     counts = [len(points) - 1 for points in points_nm]
     burgers_nm = [burgers_from_uvw @ line.burgers_uvw for line in dislocations]
     return Segments(
@@ -96,10 +92,5 @@ def segments_of(
     )
 
 
-def _continued(points_nm: np.ndarray, end: int, length_nm: float, normal: np.ndarray) -> np.ndarray:
-    inner = 1 if end == 0 else -2
-    tangent = points_nm[end] - points_nm[inner]
-    tangent = tangent / math.hypot(*tangent)
-    along = normal if normal.any() and tangent @ normal < GRAZING_END else tangent
-    beyond = points_nm[end] + length_nm * along
-    return np.concatenate([beyond[None], points_nm] if end == 0 else [points_nm, beyond[None]])
+def _continued(points_nm: np.ndarray, end: int, beyond_nm: np.ndarray) -> np.ndarray:
+    return np.concatenate([beyond_nm[None], points_nm] if end == 0 else [points_nm, beyond_nm[None]])
