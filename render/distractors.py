@@ -16,6 +16,7 @@ from physics.opening import Opening
 from physics.particle import DISCS
 from physics.polygon import polygon_covers
 from physics.slip_trace import SLIP_TRACE
+from render.labels import label_lines
 from render.micrograph import Distractor
 from render.scene import Scene
 from render.specimen import LEAST_PHASE_RAD, Specimen, fault_heights
@@ -32,16 +33,18 @@ WIDEST_RIBBON_NM = 20.0
 
 def distractors(scene: Scene, specimen: Specimen) -> tuple[Distractor, ...]:
     """Everything in the frame that is known not to be a dislocation, without what the camera adds."""
-    found = (*_slip_traces(scene), *_deposits(scene, specimen), *_particles(scene, specimen), *_fault_bands(scene, specimen), *_boundary(scene, specimen), *_twins(scene, specimen),
+    found = (*_slip_traces(scene, specimen), *_deposits(scene, specimen), *_particles(scene, specimen), *_fault_bands(scene, specimen), *_boundary(scene, specimen), *_twins(scene, specimen),
              *_edges(scene, specimen), *_bend_contour(scene, specimen))  # fmt: skip
     return tuple(d for d in found if _in_frame(d, scene.shape))
 
 
-def _slip_traces(scene: Scene) -> list[Distractor]:
+def _slip_traces(scene: Scene, specimen: Specimen) -> list[Distractor]:
+    """Where the images of the dislocations under a film run that stand for slip traces, as wide as those are."""
+    if not any(line.kind == SLIP_TRACE for line in scene.dislocations):
+        return []
     return [
-        Distractor(kind=SLIP_TRACE, points_px=pixel_from_image(line.points_nm, scene.shape, scene.pixel_nm).astype(np.float32))
-        for line in scene.dislocations
-        if line.kind == SLIP_TRACE
+        Distractor(kind=SLIP_TRACE, points_px=trace.points_px, mask=trace.mask(scene.shape))
+        for trace in label_lines(scene, specimen, traces=True)
     ]
 
 

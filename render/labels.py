@@ -58,12 +58,12 @@ class Probed:
     middle_nm: np.ndarray
 
 
-def label_lines(scene: Scene, specimen: Specimen) -> tuple[Line, ...]:
+def label_lines(scene: Scene, specimen: Specimen, traces: bool = False) -> tuple[Line, ...]:
     """Labels of every dislocation that has at least one pixel in the frame, in the order of the Scene.
 
-    A dislocation that leaves the foil and comes back is one instance for each piece inside it.
+    Of those that stand for slip traces with `traces`, without it of all others. A dislocation that leaves the foil and comes back is one instance for each piece inside it.
     """
-    probed = probe(scene, specimen)
+    probed = probe(scene, specimen, traces)
     curves = probed.curves
     contrast, half_width_nm, placed_nm = along_curves(
         curves, probed.contrast, probed.half_width_nm, probed.middle_nm, probed.at_node, probed.reach_nm, scene.pixel_nm
@@ -91,13 +91,14 @@ def label_lines(scene: Scene, specimen: Specimen) -> tuple[Line, ...]:
     return tuple(labels)
 
 
-def probe(scene: Scene, specimen: Specimen) -> Probed:
-    """Curves of the pieces of lines in the foil and near the field, and what is read off the profiles across them."""
+def probe(scene: Scene, specimen: Specimen, traces: bool = False) -> Probed:
+    """Curves of the pieces of lines (of slip `traces` or of all others) in the foil and near the field, and what is read off
+    the profiles across them."""
     shape = specimen.foil_shape
     reach_nm = contrast_reach_nm(scene, specimen)
     oriented = [line.points_nm[:: _sense(line)] for line in scene.dislocations]
     parts = lines_between_faces(oriented, shape.crystal_faces_z_nm)
-    parts = [[] if line.kind == SLIP_TRACE else inside for line, inside in zip(scene.dislocations, parts)]
+    parts = [inside if (line.kind == SLIP_TRACE) == traces else [] for line, inside in zip(scene.dislocations, parts)]
     pieces = [piece for inside in parts for piece in inside]
     owner = np.repeat(np.arange(len(parts)), [len(inside) for inside in parts])
     margin_nm = 4 * reach_nm + 8 * scene.pixel_nm

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy.ndimage import binary_dilation
 
 from physics.beam import BeamCondition, image_from_crystal
 from physics.contrast.two_beam import perfect_crystal
@@ -100,6 +101,17 @@ def test_traces_are_labelled_as_such_and_never_as_dislocations(images):
     ends_px = np.concatenate([pixel_from_image(d.points_nm[[0, -1]], (220, 220), 2.0) for d in micrograph.scene.dislocations if d.kind == "perfect"])
     at_lines = [np.linalg.norm(ends_px - t.points_px[k], axis=1).min() < 1e-3 for t in traces for k in (0, -1)]
     assert sum(at_lines) == 10  # of 12 ends two run out at the back
+
+
+def test_the_label_of_a_trace_lies_on_its_image(images):
+    """The image of a line lies beside its core: with s > 0 by several px here."""
+    micrograph = images[1]
+    contrast = np.abs(micrograph.intensity / images[0].intensity - 1)
+    lines = binary_dilation(np.any([line.mask(micrograph.shape) for line in micrograph.lines], axis=0), iterations=8)
+    for trace in (d for d in micrograph.distractors if d.kind == SLIP_TRACE):
+        beside = binary_dilation(trace.mask, iterations=8) & ~lines
+        assert trace.mask.ravel()[np.argmax(np.where(beside, contrast, 0))]
+        assert contrast[beside & trace.mask].sum() > 0.5 * contrast[beside].sum()  # its core alone holds a fifth
 
 
 def behind(micrograph, from_nm=-80.0, to_nm=-30.0):
