@@ -235,3 +235,20 @@ def test_particles_that_cannot_be_are_refused(edit, message):
 def test_columns_take_spheres_only():
     with pytest.raises(InputError, match="discs are lines and sheets"):
         profile([disc(1.0)], [0.0])
+
+
+@pytest.mark.parametrize("misfit", [0.1, -0.1])
+@pytest.mark.parametrize("depth_nm", [45.0, 60.0, 75.0])
+def test_behind_a_wide_plate_the_diffracted_beam_is_late_by_its_opening(misfit, depth_nm):
+    """Far from its edge a plate of misfit delta and thickness t is a fault of R = -delta t n (Whelan & Hirsch 1957)."""
+    plate = Particle(kind="plate", centre_nm=(0, 0, 60 - depth_nm), radius_nm=250.0, thickness_nm=2.0, misfit=misfit, plane_hkl=(1, 1, 9))
+    shown = Scene(crystal=CU, beam=BEAM, foil=Foil(thickness_nm=120), shape=(9, 9), pixel_nm=1.0, particles=(plate,), surfaces=False)
+    specimen = Specimen.of(shown)
+    normal = plane_normal_image((1, 1, 9), CU, image_from_crystal(CU, BEAM))
+    normal = normal if normal[2] > 0 else -normal
+    alpha = 2 * math.pi * specimen.g_image_inv_nm @ (-misfit * 2.0 * normal)
+    above, below = (scattering_matrix(specimen.two_beam, 0.0, t) for t in (depth_nm, 120 - depth_nm))
+    turned, other_way = ((below @ np.diag([1, np.exp(1j * a)]) @ above)[0, 0] for a in (alpha, -alpha))
+    middle = noise_free_intensity(shown, specimen)[4, 4]
+    assert abs(alpha) > 0.5 and middle == pytest.approx(abs(turned) ** 2, rel=0.03)
+    assert abs(middle - abs(other_way) ** 2) > 5 * abs(middle - abs(turned) ** 2)

@@ -29,26 +29,25 @@ def endless(direction, burgers_nm, half_nm=1e7):
     return polyline([-half_nm * direction, half_nm * direction], burgers_nm)
 
 
-def mura_by_quadrature(start_nm, end_nm, burgers_nm, point_nm):
+def mura_integrand(r, tangent, burgers_nm):
     """Mura 1987 eq. 37.9 with the Green's function of R_a (Cai et al. 2006), nothing simplified."""
     delta, a = np.eye(3), CORE_NM
     lame, shear = 2 * NU / (1 - 2 * NU), 1.0
     stiffness = lame * np.einsum("ij,kl->ijkl", delta, delta) + shear * (
         np.einsum("ik,jl->ijkl", delta, delta) + np.einsum("il,jk->ijkl", delta, delta)
     )
+    radius = math.sqrt(r @ r + a * a)
+    third = 3 * np.einsum("i,j,k->ijk", r, r, r) / radius**5 - (
+        np.einsum("ij,k->ijk", delta, r) + np.einsum("ik,j->ijk", delta, r) + np.einsum("jk,i->ijk", delta, r)
+    ) / radius**3
+    green = np.einsum("km,l->kml", delta, np.einsum("ppl->l", third)) - third / (2 * (1 - NU))
+    return -np.einsum("i,jsp,ijkl,kml,p->ms", burgers_nm, LEVI_CIVITA, stiffness, green, tangent) / (8 * math.pi * shear)
+
+
+def mura_by_quadrature(start_nm, end_nm, burgers_nm, point_nm):
     length = np.linalg.norm(end_nm - start_nm)
     tangent = (end_nm - start_nm) / length
-
-    def integrand(l):
-        r = point_nm - start_nm - l * tangent
-        radius = math.sqrt(r @ r + a * a)
-        third = 3 * np.einsum("i,j,k->ijk", r, r, r) / radius**5 - (
-            np.einsum("ij,k->ijk", delta, r) + np.einsum("ik,j->ijk", delta, r) + np.einsum("jk,i->ijk", delta, r)
-        ) / radius**3
-        green = np.einsum("km,l->kml", delta, np.einsum("ppl->l", third)) - third / (2 * (1 - NU))
-        return -np.einsum("i,jsp,ijkl,kml,p->ms", burgers_nm, LEVI_CIVITA, stiffness, green, tangent) / (8 * math.pi * shear)
-
-    return quad_vec(integrand, 0, length, epsrel=1e-12)[0]
+    return quad_vec(lambda l: mura_integrand(point_nm - start_nm - l * tangent, tangent, burgers_nm), 0, length, epsrel=1e-12)[0]
 
 
 def test_closed_form_is_muras_integral():
@@ -163,6 +162,22 @@ def test_an_open_end_continues_as_it_is_told():
     segments = segments_of([line], 0.3 * np.eye(3), 500, onward=onward)
     assert segments.end_nm[-1] == pytest.approx([40, 0, -575])
     assert segments.start_nm[0] - [-60, 0, 75] == pytest.approx(500 * np.array([-70, 0, 153]) / np.hypot(70, 153))
+
+
+def test_a_polygonised_loop_converges_to_the_circle_with_order_two():
+    """The circle is Mura's integral round it, to which the trapezium rule converges exponentially."""
+    radius_nm, burgers = 20.0, np.array([0.2, 0.0, 0.15])
+    points = np.array([[3.0, -4, 6], [26, 2, -5], [-12, 9, 0], [0, 0, 30]])
+    angle = 2 * math.pi * np.arange(400) / 400
+    circle, along = radius_nm * np.stack([np.cos(angle), np.sin(angle), 0 * angle]).T, np.stack([-np.sin(angle), np.cos(angle), 0 * angle]).T
+    exact = np.array([sum(mura_integrand(p - c, t, burgers) for c, t in zip(circle, along)) for p in points]) * 2 * math.pi * radius_nm / 400
+    sides, error = np.array([12, 24, 48, 96, 192]), []
+    for n in sides:
+        corners = radius_nm * np.stack([np.cos(2 * math.pi * np.arange(n + 1) / n), np.sin(2 * math.pi * np.arange(n + 1) / n), np.zeros(n + 1)]).T
+        corners[-1] = corners[0]
+        error.append(np.abs(distortion(polyline(corners, burgers), points, NU, CORE_NM) - exact).max() / np.abs(exact).max())
+    order = -np.polyfit(np.log(sides), np.log(error), 1)[0]
+    assert order == pytest.approx(2, abs=0.1) and error[-1] < 1e-3
 
 
 def test_balanced_nodes_and_loops_do_not_continue():
