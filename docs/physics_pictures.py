@@ -55,17 +55,20 @@ def thickness_fringes() -> list[tuple[str, Scene]]:
 
 def bend_contours() -> list[tuple[str, Scene]]:
     foil = Foil(thickness_nm=120.0, curvature_inv_um=0.06, cross_curvature_inv_um=0.02, curvature_azimuth_deg=10)
-    return [(mode, scene(AL, replace(BEAM_200, image=mode), foil, pixel_nm=4.0)) for mode in ("bf", "df")]
+    found = [(f"{mode}, two beams", scene(AL, replace(BEAM_200, image=mode), foil, pixel_nm=4.0)) for mode in ("bf", "df")]
+    return [*found, ("bf, five beams", scene(AL, replace(BEAM_200, row=(-2, -1, 0, 1, 2)), foil, pixel_nm=4.0))]
 
 
 def six_reflections() -> list[tuple[str, Scene]]:
-    """One line, b = 1/2[110], under six g of the zone [001]; g.b = 0, 1, 2."""
+    """One line, b = 1/2[110], under six g of the zone [001]; g.b = 0, 1, 2. The specimen keeps its place, g turns."""
     beam = replace(BEAM_200, s_inv_nm=0.004)
     line = through_foil(AL, beam, (0.5, 0.5, 0.0), (1, 1, 2), 120.0)
     first = scene(AL, beam, Foil(thickness_nm=120.0), (line,), shape=(192, 192))
     found = []
     for g in ((2, 0, 0), (0, 2, 0), (2, 2, 0), (2, -2, 0), (4, 0, 0), (4, 2, 0)):
-        other = under_condition(first, replace(beam, g_hkl=g))
+        turned = replace(beam, g_hkl=g)
+        x, y, _ = image_from_crystal(AL, turned) @ AL.direction_nm((1, 0, 0))
+        other = under_condition(first, replace(turned, image_rotation_deg=-float(np.degrees(np.arctan2(y, x)))))
         found.append((f"g·b = {np.dot(g, line.burgers_uvw):g}", other))
     return found
 
@@ -73,7 +76,7 @@ def six_reflections() -> list[tuple[str, Scene]]:
 def loop() -> list[tuple[str, Scene]]:
     """A prismatic loop edge-on to g at three depths: black-white contrast that turns with depth."""
     found = []
-    for depth_nm in (10.0, 24.0, 60.0):
+    for depth_nm in (10.0, 42.0, 60.0):
         beam = BEAM_200
         angle = np.linspace(0, 2 * np.pi, 25)
         ring = 4.0 * np.stack([0 * angle, np.cos(angle), np.sin(angle)], axis=-1)
