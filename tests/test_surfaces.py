@@ -12,14 +12,12 @@ from physics.dislocation import Dislocation
 from physics.errors import InputError
 from physics.foil import Foil
 from physics.strain.foil_frame import FoilFaces, monomials
-from physics.strain.isotropic import DOWN, depth_gradient, distortion
+from physics.strain.isotropic import DOWN, depth_gradient, distortion, isotropic_stiffness
 from physics.strain.outcrop import from_table, place_in_table
 from physics.strain.plate import plate_correction
 from physics.strain.plate_field import add_plate_points
 from physics.strain.segments import Segments
-from physics.strain.sheet import sheet_tractions
 from physics.strain.through import through_field, through_profiles, through_tractions
-from physics.strain.traction import isotropic_stiffness, traction_rows, tractions
 from render.foil import foil_heights
 from render.intensity import core_pixels, noise_free_intensity
 from render.scene import Scene
@@ -184,7 +182,7 @@ def test_waves_of_an_endless_normal_sum_to_its_tractions():
     points = np.stack([j, i, 0 * i], axis=1) * length / count
     for b in range(3):
         line = endless([0, 0, 1], np.eye(3)[b])
-        exact = tractions(traction_rows(line, np.array([0, 0, 1.0]), np.eye(3), NU, core), points)
+        exact = np.einsum("ims,pms->ip", isotropic_stiffness(NU)[:, 2], distortion(line, points, NU, core))
         assert np.abs(sheet[b][:, i, j] - exact).max() < 0.01 * np.abs(exact).max()  # 1/r, repeated every 60
 
 
@@ -230,23 +228,6 @@ def test_field_near_an_outcrop_falls_as_one_over_r():
         r, i, j = place_in_table(scale * 0.3, scale * 0.5, scale * 0.2, wx, wy)
         values.append(from_table(plate.tables[0], i, j, wx, wy) / r * scale)
     assert values[0] == pytest.approx(values[1], rel=1e-12)
-
-
-def test_patches_of_a_sheet_sum_to_direct_tractions():
-    rng = np.random.default_rng(2)
-    start = rng.uniform(-150, 150, (40, 3)) * [1, 1, 0.3]
-    segments = Segments(start_nm=start, end_nm=start + rng.normal(size=(40, 3)) * 8,
-                        burgers_nm=rng.normal(size=(40, 3)), line=np.zeros(40, int))  # fmt: skip
-    n = np.array([0.2, 0.1, 1]) / np.linalg.norm([0.2, 0.1, 1])
-    rows = traction_rows(segments, n, np.eye(3), NU, CORE_NM)
-    surface = np.array([[-256, 4.0, 0, 0, 0, 0], [-256, 0, 4.0, 0, 0, 0], [50, 0.1, 0.05, 1e-4, 0, 2e-4]])
-    sheet = sheet_tractions(rows, surface, (128, 128))
-    i, j = rng.integers(0, 128, (2, 500))
-    points = (surface @ monomials(j.astype(float), i.astype(float)).T).T
-    exact = tractions(rows, points)
-    assert np.abs(exact - np.einsum("ijms,j,pms->ip", isotropic_stiffness(NU), n,
-                                    distortion(segments, points, NU, CORE_NM))).max() < 1e-12  # fmt: skip
-    assert np.sqrt(((sheet[:, i, j] - exact) ** 2).mean()) < 1e-3 * exact.std()
 
 
 def test_tiles_agree_with_direct_summation_beside_an_outcrop():

@@ -27,20 +27,10 @@ from physics.strain.anisotropic_kernel import WORK, add_row
 from physics.strain.anisotropic_outcrop import outcrop_tables
 from physics.strain.anisotropic_through import through_profiles
 from physics.strain.anisotropic_traction import sheet_tractions, traction_rows, tractions
-from physics.strain.foil_frame import CutLines, FoilFaces, cut_lines, kinks
+from physics.strain.foil_frame import CutLines, FoilFaces, cut_lines, kinks, monomials
 from physics.strain.green import checked_stiffness, rotated_stiffness
 from physics.strain.outcrop import from_table, place_in_table, table_angles_rad
-from physics.strain.plate import (
-    DIFFERENCE,
-    GRAZING,
-    HELD,
-    REACH_STEPS,
-    SHIFT_STEPS,
-    STRETCH,
-    PlateField,
-    core_radii_nm,
-    field_of,
-)  # fmt: skip
+from physics.strain.plate import DIFFERENCE, STRETCH, PlateField, field_of
 from physics.strain.plate_grid import (
     FAR_DEPTHS,
     SPREADS,
@@ -59,6 +49,15 @@ from physics.strain.plate_impedance import Impedance, impedance, plate_waves
 from physics.strain.segments import Segments
 from physics.strain.through import through_field
 
+# In grid steps: the shift of H, where its difference is cut off, and how far a line along a face is spread out.
+SHIFT_STEPS = 1.5
+REACH_STEPS = 10.0
+SPREAD_STEPS = 1.2
+# Sine of the angle to the face below which a line grazes it: no H, its tractions are spread out instead.
+GRAZING = 0.07
+# The fine grid's load holds no net force and moment but by errors, which bend a foil without end: it is solved on a
+# foundation that gives way over so many thicknesses and no further.
+HELD = 2.0
 # In grid steps, a shift of H over which the slowest wave decays enough for a grid to hold what is left, and how much
 # farther the difference then reaches.
 LEAST_DECAY = 1.1
@@ -105,7 +104,7 @@ def anisotropic_plate_corrections(
     return tuple(
         field_of(
             values[i], fine, fractions, cut, faces, places=ends.places, tables=np.ascontiguousarray(ends.tables[:, i]),
-            shift_steps=foil.shift_steps, reach_steps=ends.reach_steps, core_nm=core_nm,
+            shift_steps=np.full(len(ends.places), foil.shift_steps), reach_steps=ends.reach_steps, core_nm=core_nm,
         )
         for i in range(len(g))
     )  # fmt: skip
@@ -181,7 +180,7 @@ def _ends(foil: _Foil) -> _Ends:
 def _fine_load(foil: _Foil, ends: _Ends, box: Box) -> np.ndarray:
     """sigma.Z (2, 3, Y, X) that the plate must cancel on its upper and lower face, near part."""
     step = box.step_nm
-    cores = core_radii_nm(foil.cut, foil.faces, step, foil.core_nm)
+    cores = _core_radii_nm(foil.cut, foil.faces, step, foil.core_nm)
     rows = np.concatenate([foil.rows(foil.cut.segments, cores), _spread_rows(foil, SPREADS[0], -1, False)])
     load = np.empty((2, 3, *box.shape))
     for f, (side, surface) in enumerate(zip((1.0, -1.0), surfaces(foil.faces, box))):
@@ -213,6 +212,28 @@ def _through(foil: _Foil, fine: Box, fractions: np.ndarray) -> np.ndarray:
     profiles = through_profiles(foil.g, foil.e, foil.medium, foil.waves, foil.faces.foil_from_image, heights)
     points, normals = ThroughPoints.over(foil.faces, fine, fractions), normals_in_plate(foil.cut, foil.faces)
     return points.on_grid(np.stack([through_field(*normals, p, points.x, points.y) for p in profiles]))
+
+
+def _core_radii_nm(cut: CutLines, faces: FoilFaces, step: float, core_nm: float) -> np.ndarray:
+    """Core radius of each segment: wider for those along a face than a grid of that step would not resolve."""
+    spread = SPREAD_STEPS * step
+    inside = cut.inside
+    depth = np.full(len(inside), np.inf)
+    middle, half = (inside.start_nm + inside.end_nm) / 2, np.linalg.norm(inside.end_nm - inside.start_nm, axis=1) / 2
+    steep = cut.steep(GRAZING)
+    for side, face in ((1, faces.entrance), (-1, faces.exit)):
+        ends = [np.abs(monomials(p[:, 0], p[:, 1]) @ face - p[:, 2]) for p in (inside.start_nm, inside.end_nm)]
+        own_depth = np.minimum(*ends) * faces.normal_image[2]
+        # The end of a line at its outcrop is no line along the face: its straight part is taken off exactly.
+        for o in steep[cut.side[steep] == side]:
+            near = np.linalg.norm(middle - cut.place_nm[o], axis=1) < 3 * step + half
+            own_depth[near & (inside.line == cut.line[o])] = np.inf
+        depth = np.minimum(depth, own_depth)
+    cores = np.sqrt(np.maximum(core_nm**2, spread**2 - np.minimum(depth, spread) ** 2))
+    outside = np.full(len(cut.continuation), max(core_nm, spread))
+    outside[steep] = core_nm
+    outside[len(cut.place_nm) :] = core_nm
+    return np.concatenate([cores, outside])
 
 
 @numba.njit(cache=True, error_model="numpy", nogil=True)

@@ -8,6 +8,7 @@ Axes: S segments, O outcrops, P points.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -67,14 +68,14 @@ class FoilFaces:
         top, bottom = (np.linalg.lstsq(basis, z[filled], rcond=None)[0] / powers for z in (top, bottom))
         return cls(entrance=top, exit=bottom, field_nm=field_nm)
 
-    @property
+    @cached_property
     def normal_image(self) -> np.ndarray:
         """Unit normal of the mean plane at the field's centre, toward the gun."""
         slope = (self.entrance[1:3] + self.exit[1:3]) / 2
         n = np.array([-slope[0], -slope[1], 1.0])
         return n / np.linalg.norm(n)
 
-    @property
+    @cached_property
     def foil_from_image(self) -> np.ndarray:
         """Rotation to the frame X, Y in the mean plane, Z along its normal; the image's own for an untilted foil."""
         n = self.normal_image
@@ -82,7 +83,13 @@ class FoilFaces:
         x /= np.linalg.norm(x)
         return np.stack([x, np.cross(n, x), n])
 
-    @property
+    @cached_property
+    def foil_from_xy(self) -> np.ndarray:
+        """X, Y in the mean plane (2, 2) from image x, y of a point of it."""
+        rotation = self.foil_from_image
+        return rotation[:2] @ np.array([[1, 0], [0, 1], -rotation[2, :2] / rotation[2, 2]])
+
+    @cached_property
     def thickness_nm(self) -> float:
         """Mean thickness along the normal over the part of the field that holds foil."""
         x, y = np.meshgrid(*(np.linspace(-n / 2, n / 2, 33) for n in self.field_nm))
@@ -102,7 +109,7 @@ class CutLines:
 
     An outcrop (O) has its place in the image frame, its side (+1 entrance, -1 exit), the Burgers vector of the
     line that leaves there with `outward` the direction of its inner part, pointing out of the foil, and `onward` the
-    one in which its continuation begins. `through_place_nm`, `through_burgers_nm` (G, 3) are the endless normals, up
+    one in which its continuation begins; `owner` is the inner segment that ends there. `through_place_nm`, `through_burgers_nm` (G, 3) are the endless normals, up
     the gun's side, on which the continuations of each connected group of lines end.
     """
 
@@ -116,6 +123,7 @@ class CutLines:
     onward: np.ndarray
     burgers_nm: np.ndarray
     line: np.ndarray
+    owner: np.ndarray
     normal: np.ndarray
 
     def steep(self, sine: float) -> np.ndarray:
@@ -162,13 +170,13 @@ def cut_lines(segments: Segments, faces: FoilFaces, straight_on: bool = False) -
     for i in range(cuts.shape[1] - 1):
         first, last = cuts[:, i], cuts[:, i + 1]
         middle = start + ((first + last) / 2)[:, None] * along
-        above, below = _heights(middle, faces)
+        above, below = heights_nm(middle, faces)
         length = (last - first) * np.linalg.norm(along, axis=1)
         keep = np.flatnonzero((above > ON_FACE_NM) & (below > ON_FACE_NM) & (length > ON_FACE_NM))
         a, b = start[keep] + first[keep, None] * along[keep], start[keep] + last[keep, None] * along[keep]
         parts.append((a, b, segments.burgers_nm[keep], segments.line[keep]))
         for points, sense in ((a, -1.0), (b, 1.0)):
-            above, below = _heights(points, faces)
+            above, below = heights_nm(points, faces)
             side = np.where(above < below, 1.0, -1.0)
             out = np.minimum(above, below) < ON_FACE_NM
             tangent = sense * along[keep] / np.linalg.norm(along[keep], axis=1, keepdims=True)
@@ -197,7 +205,8 @@ def cut_lines(segments: Segments, faces: FoilFaces, straight_on: bool = False) -
             line=np.concatenate([end_line, end_line[level], end_line]),
         ),
         through_place_nm=middle, through_burgers_nm=through,
-        place_nm=place, side=side, outward=outward, onward=onward, burgers_nm=end_burgers, line=end_line, normal=n,
+        place_nm=place, side=side, outward=outward, onward=onward, burgers_nm=end_burgers, line=end_line,
+        owner=owner, normal=n,
     )  # fmt: skip
 
 
@@ -255,7 +264,7 @@ def kinks(cut: CutLines, chosen: np.ndarray) -> Segments:
     )  # fmt: skip
 
 
-def _heights(points: np.ndarray, faces: FoilFaces) -> tuple[np.ndarray, np.ndarray]:
+def heights_nm(points: np.ndarray, faces: FoilFaces) -> tuple[np.ndarray, np.ndarray]:
     """Depths below the entrance face and heights above the exit face, along the beam."""
     basis = monomials(points[:, 0], points[:, 1])
     return basis @ faces.entrance - points[:, 2], points[:, 2] - basis @ faces.exit

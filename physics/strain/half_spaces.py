@@ -22,6 +22,8 @@ from physics.strain.outcrop import GRID
 from physics.strain.plate import PlateField, outcrop_tables
 from physics.strain.segments import Segments
 
+# Sine of the angle to the face below which a line has no correction.
+GRAZING = 0.07
 # Every outcrop reaches as far as it does: nothing of it is left to a grid.
 ENDLESS_WINDOW_NM = 1e9
 
@@ -57,7 +59,9 @@ def half_spaces(
     """The corrections of `lines` lines with `segments`, each alone, in an isotropic crystal."""
     g, e = frozen_array(g_image_inv_nm, (3,), "g_image_inv_nm"), frozen_array(direction, (3,), "direction")
     cut = cut_lines(segments, faces, straight_on=True)
-    places, tables, line = outcrop_tables(cut, faces.foil_from_image, g, e, poisson_ratio)
+    chosen = cut.steep(GRAZING)
+    places, tables = outcrop_tables(cut, chosen, faces, g, e, poisson_ratio)
+    line = cut.line[chosen]
     order = np.argsort(line, kind="stable")
     return HalfSpaces(
         segments=segments, first=np.searchsorted(line[order], np.arange(lines + 1)), places=places[order],

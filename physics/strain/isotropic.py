@@ -142,6 +142,13 @@ def rotation(distortion: np.ndarray) -> np.ndarray:
     return np.stack([antisymmetric[..., 2, 1], antisymmetric[..., 0, 2], antisymmetric[..., 1, 0]], axis=-1)
 
 
+def isotropic_stiffness(poisson_ratio: float) -> np.ndarray:
+    """C_ijkl (3, 3, 3, 3) in units of the shear modulus."""
+    eye = np.eye(3)
+    shear = np.einsum("ik,jl->ijkl", eye, eye) + np.einsum("il,jk->ijkl", eye, eye)
+    return 2 * poisson_ratio / (1 - 2 * poisson_ratio) * np.einsum("ij,kl->ijkl", eye, eye) + shear
+
+
 @numba.njit(cache=True, error_model="numpy", fastmath={"contract"})
 def row_value(s1, s2, rho1, rho2, core_sq, e1, e2, na1, na2, p1, p2, q1, q2, f1, c1, c2, h1, h2, two, one):
     """One segment's share of g.beta.e; `one`, `two` carry the float type, since integers would widen it.

@@ -6,21 +6,23 @@ with their opposite. Two parts make it up:
 - Near an outcrop it goes as 1/R. There stands H, the exact correction of a half-space (`outcrop`), in a
   combination sum_j c_j H(d + d_j) of depths whose tractions fall as (D/r)^4 beyond D: it takes the singular part
   and leaves a load that a grid resolves.
-- The rest is solved wave by wave, exp(i k.X), as a plate of the foil's mean thickness (`plate_modes`), on a fine grid
-  little larger than the field for what is near, and for what is far on coarse grids over larger boxes: there lines are
-  spread out, over SPREADS[0] thicknesses, then over SPREADS[1]; each level holds the difference to the next, which
-  falls as 1/r^3. What is left after the last, lines straight through, is summed without a box (`through`).
+- The rest is solved wave by wave, exp(i k.X), as a plate of the foil's mean thickness (`plate_modes`). The load of a wave
+  is summed over the lines in closed form (`line_waves`), so that each is in balance by itself: a force or moment left over
+  would come back as 1/k^3. What an outcrop's combination of H takes off and puts on is closed for each wave as well
+  (`outcrop_waves`). A line acts in the plate at its depth below the nearer face (`plate_lines`).
+- Waves are shared out (`plate_levels`): short ones to a fine grid little larger than the field, longer ones to ever coarser
+  grids over larger boxes, with shares so flat at k = 0 that what a level holds falls off within its box. What is left
+  after the last, lines straight through, is summed without a box (`through`).
 
 The plate is unbounded and its field vanishes far from all lines: s is that of the crystal far away, as in the bulk
 field. Nothing is left free, neither a turn nor a bend of the whole foil. Lines are continued outside so that
 connected ones come together again (`foil_frame.cut_lines`); the sum does not depend on how.
 
 Approximations: isotropic elasticity, for an anisotropic crystal too; the faces are parallel in the solution (a wedge or
-a bend enters through the places where tractions and depth are taken: wrong by about the wedge angle in rad, or
-thickness times curvature); the core's spread is left out of H, so that within 2 core radii of an outcrop the field is
-cut off at R = a; a line nearer to a face than 1.2 `grid_nm` over a length, or one that leaves at less than 4 degrees to
-the face, is relaxed as if spread out so far: this is the largest error of a coarse grid. Lines that leave the
-field at a grazing angle run out of the fine box; with HELD this turns the foil by up to 1e-4 / (nm |g|) = 0.03 mrad.
+a bend enters through the depths at which lines lie and depth is taken: wrong by about the wedge angle in rad, or
+thickness times curvature); the core's spread is left out of the loads and of H, so that within 2 core radii of an outcrop
+the field is cut off at R = a; waves shorter than two grid steps are left out: what a line nearer to a face than a step, or
+one that leaves at less than 9 degrees to it and has no H, changes within a step of it is missing.
 
 Axes: S segments, O outcrops, (Y, X) grid over the image, Q depths.
 """
@@ -37,60 +39,61 @@ from scipy.ndimage import spline_filter1d
 
 from physics.frozen import frozen_array
 from physics.parallel import over_threads
-from physics.strain.foil_frame import CutLines, FoilFaces, cut_lines, kinks, monomials
+from physics.strain.foil_frame import CutLines, FoilFaces, cut_lines
 from physics.strain.isotropic import DOWN
+from physics.strain.line_waves import line_waves
 from physics.strain.outcrop import (
-    ANGLES,
     GRID,
     from_table,
     isotropic_tables,
     place_in_table,
     table_angles_rad,
-    traction_transform,
 )  # fmt: skip
+from physics.strain.outcrop_waves import add_differences, kinked_lines, kinked_transforms
 from physics.strain.plate_field import window
 from physics.strain.plate_grid import (
     FAR_DEPTHS,
-    SPREADS,
     THROUGH_DEPTHS,
     Box,
     ThroughPoints,
     depth_spline,
     down_columns,
-    far_box,
     fine_box,
     from_waves,
     normals_in_plate,
     spread_over,
-    surfaces,
-    to_waves,
+    wave_vectors,
 )  # fmt: skip
+from physics.strain.plate_levels import CHORD, SHARES, handed_on, level_box
+from physics.strain.plate_lines import (
+    PlateLines,
+    led_off,
+    normals,
+    outcrop_tangents,
+    plate_lines,
+    turns,
+)
 from physics.strain.plate_modes import (
     MIRROR,
     MIRROR_TRACTION,
     isotropic_gradient,
     isotropic_plate,
-    isotropic_stress,
 )  # fmt: skip
 from physics.strain.segments import Segments
-from physics.strain.sheet import sheet_tractions
-from physics.strain.through import through_field, through_profiles
-from physics.strain.traction import add_traction, negated, traction_rows, tractions
+from physics.strain.through import THIN, through_field, through_profiles
 
 # sum_j c_j H(d + j D), j = 0..4: fourth difference, D in grid steps.
 DIFFERENCE = np.array([1.0, -4.0, 6.0, -4.0, 1.0])
-SHIFT_STEPS = 1.5
+# For lines that are steeper than STEEP (sine of the angle to the face), and for others.
+STEEP = 0.6
+SHIFT_STEPS = np.array([1.7, 0.9])
 # Where H is left to the grid wholly, and where the difference is cut off, in grid steps.
 WINDOW_STEPS = 5.0
-REACH_STEPS = 10.0
+REACH_STEPS = np.array([13.0, 8.0])
 # How much farther that may be for lines at a small angle to the face.
 STRETCH = 2.5
-SPREAD_STEPS = 1.2
 # Sine of the angle to the face below which a line grazes it: no H, its tractions are spread out instead.
-GRAZING = 0.07
-# The fine grid's load holds no net force and moment but by errors, which bend a foil without end: it is solved on a
-# foundation that gives way over so many thicknesses and no further.
-HELD = 2.0
+GRAZING = 0.15
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -138,27 +141,26 @@ def plate_correction(
     fine, fractions = fine_box(faces, grid_nm, padding)
     g, e = frozen_array(g_image_inv_nm, (3,), "g_image_inv_nm"), frozen_array(direction, (3,), "direction")
     cut = cut_lines(segments, faces, straight_on)
-    ends = _ends(cut, faces.foil_from_image, g, e, poisson_ratio)
+    ends = _ends(cut, faces, g, e, poisson_ratio)
     plate = _Plate(
-        cut=cut, ends=ends, faces=faces, thickness_nm=faces.thickness_nm, poisson_ratio=poisson_ratio, core_nm=core_nm, g=g, e=e
+        cut=cut, ends=ends, faces=faces, thickness_nm=faces.thickness_nm, poisson_ratio=poisson_ratio, g=g, e=e
     )  # fmt: skip
-    values = plate.answer(plate.load(fine), fine, fractions, HELD * plate.thickness_nm)
+    values = plate.near(fine, fractions)
     if len(cut.segments):
-        for level in range(len(SPREADS)):
-            box = far_box(fine, level, plate.thickness_nm)
-            far = plate.answer(plate.spread_load(level, box), box, np.linspace(0, 1, FAR_DEPTHS))
-            values += spread_over(far, box, fine, fractions)
+        for level in range(1, len(SHARES) + 1):
+            box = level_box(fine, level, plate.thickness_nm)
+            values += spread_over(plate.far(level, box, np.linspace(0, 1, FAR_DEPTHS)), box, fine, fractions)
         if len(cut.through_place_nm):
             values += plate.through(fine, fractions)
     return field_of(
-        values, fine, fractions, cut, faces, places=ends.places, tables=ends.tables, shift_steps=SHIFT_STEPS,
+        values, fine, fractions, cut, faces, places=ends.places, tables=ends.tables, shift_steps=SHIFT_STEPS[ends.kinds],
         reach_steps=ends.reach_steps, core_nm=core_nm,
     )  # fmt: skip
 
 
 def field_of(
     values: np.ndarray, fine: Box, fractions: np.ndarray, cut: CutLines, faces: FoilFaces, *, places: np.ndarray,
-    tables: np.ndarray, shift_steps: float, reach_steps: np.ndarray, core_nm: float,
+    tables: np.ndarray, shift_steps: np.ndarray, reach_steps: np.ndarray, core_nm: float,
 ) -> PlateField:  # fmt: skip
     """The correction of grid values (Y, X, Q), which are lost, and of outcrops at `places` (O, 4) with `tables` (O, W, W)."""
     step = fine.step_nm
@@ -177,57 +179,40 @@ def field_of(
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _Ends:
-    """Outcrops (O, 4), tables (O, W, W) of the derivative and (O, 3, W, W) of the tractions, all in the foil frame."""
+    """Outcrops (O, 4), tables (O, W, W) of the derivative in the foil frame, kinds (0: steep, 1: not)."""
 
     places: np.ndarray
     tables: np.ndarray
-    traction_tables: np.ndarray
+    kinds: np.ndarray
     reach_steps: np.ndarray
 
 
 def outcrop_tables(
-    cut: CutLines, rotation: np.ndarray, g: np.ndarray, e: np.ndarray, nu: float
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Places (O, 4), tables of the derivative (O, W, W) and lines (O,) of the outcrops that do not graze a face."""
-    ends = _ends(cut, rotation, g, e, nu, loads=False)
-    return ends.places, ends.tables, cut.line[cut.steep(GRAZING)]
-
-
-def _ends(cut: CutLines, rotation: np.ndarray, g: np.ndarray, e: np.ndarray, nu: float, loads: bool = True) -> _Ends:
-    chosen = cut.steep(GRAZING)
-    count, sides = len(chosen), cut.side[chosen]
-    angles = table_angles_rad()
-    tables, traction_tables = np.zeros((count, GRID, GRID)), np.zeros((count if loads else 0, 3, GRID, GRID))
-    places = np.concatenate([cut.place_nm[chosen] @ rotation.T, sides[:, None]], axis=1)
-    if count:
-        tau = _tractions_round(cut, chosen, rotation, nu)
-        for side in (1.0, -1.0):
-            at = np.flatnonzero(sides == side)
+    cut: CutLines, chosen: np.ndarray, faces: FoilFaces, g: np.ndarray, e: np.ndarray, nu: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Places (O, 4) in the foil frame, the side last, and tables of the derivative (O, W, W) of `chosen` outcrops."""
+    rotation, sides, angles = faces.foil_from_image, cut.side[chosen], table_angles_rad()
+    inner, outer = (t[chosen] for t in outcrop_tangents(cut, faces))
+    tau_hat = kinked_transforms(kinked_lines(inner, outer, cut.burgers_nm[chosen] @ rotation.T, sides), angles, nu)
+    tables = np.zeros((len(chosen), GRID, GRID))
+    for side in (1.0, -1.0):
+        at = np.flatnonzero(sides == side)
+        if len(at):
             mirror = MIRROR if side < 0 else np.ones(3)
             flip = MIRROR_TRACTION if side < 0 else np.ones(3)
-            tau_hat = traction_transform(tau[at] * flip[:, None])
             response = isotropic_gradient(angles, nu, mirror * (rotation @ g), mirror * (rotation @ e))
-            tables[at] = isotropic_tables(response, tau_hat)
-            stress = isotropic_stress(angles, nu)
-            for c in range(3 if loads else 0):
-                traction_tables[at, c] = flip[c] * isotropic_tables(stress[:, :, c], tau_hat)
+            tables[at] = isotropic_tables(response, tau_hat[at] * flip[:, None])
+    return np.concatenate([cut.place_nm[chosen] @ rotation.T, sides[:, None]], axis=1), tables
+
+
+def _ends(cut: CutLines, faces: FoilFaces, g: np.ndarray, e: np.ndarray, nu: float) -> _Ends:
+    chosen = cut.steep(GRAZING)
+    places, tables = outcrop_tables(cut, chosen, faces, g, e, nu)
     # The tractions of a line at a small angle to the face vary over its own depth, not over r.
-    sine = np.abs(cut.outward[chosen] @ rotation[2])
-    reach_steps = REACH_STEPS * np.clip(0.7 / np.maximum(sine, 1e-3), 1, STRETCH)
-    return _Ends(places=places, tables=tables, traction_tables=traction_tables, reach_steps=reach_steps)
-
-
-def _tractions_round(cut: CutLines, chosen: np.ndarray, rotation: np.ndarray, nu: float) -> np.ndarray:
-    """Tractions sigma.Z (O, 3, A) on a circle of 1 nm round each outcrop, of its straight line without a core."""
-    angles = table_angles_rad()
-    circle = np.stack([np.cos(angles), np.sin(angles), 0 * angles], axis=1) @ rotation
-    line = kinks(cut, chosen)
-    count = len(chosen)
-    rows = traction_rows(line, rotation[2], rotation, nu, 1e-4)
-    tau = np.empty((count, 3, ANGLES))
-    for o in range(count):
-        tau[o] = tractions(rows[[o, o + count]], cut.place_nm[chosen[o]] + circle)
-    return tau
+    sine = np.abs(cut.outward[chosen] @ faces.foil_from_image[2])
+    kinds = (sine < STEEP).astype(int)
+    reach_steps = REACH_STEPS[kinds] * np.clip(0.7 / np.maximum(sine, 1e-3), 1, STRETCH)
+    return _Ends(places=places, tables=tables, kinds=kinds, reach_steps=reach_steps)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -239,122 +224,76 @@ class _Plate:
     faces: FoilFaces
     thickness_nm: float
     poisson_ratio: float
-    core_nm: float
     g: np.ndarray
     e: np.ndarray
 
-    def load(self, box: Box) -> np.ndarray:
-        """sigma.Z (2, 3, Y, X) that the plate must cancel on its upper and lower face."""
-        cut, rotation, nu, step = self.cut, self.faces.foil_from_image, self.poisson_ratio, box.step_nm
-        cores = core_radii_nm(cut, self.faces, step, self.core_nm)
-        rows = np.concatenate([traction_rows(cut.segments, rotation[2], rotation, nu, cores), negated(self.spread_rows[0])])
-        kink_rows = traction_rows(kinks(cut, cut.steep(GRAZING)), rotation[2], rotation, nu, self.core_nm)
-        load = np.empty((2, 3, *box.shape))
-        for f, (side, surface) in enumerate(zip((1.0, -1.0), surfaces(self.faces, box))):
-            load[f] = sheet_tractions(rows, surface, box.shape)
-            over_threads(
-                _relieve, box.shape[0], self.ends.places, self.ends.traction_tables, kink_rows, rotation, surface, side,
-                self.thickness_nm, step * SHIFT_STEPS, DIFFERENCE,
-                step * self.ends.reach_steps, load[f],
-            )  # fmt: skip
-        return load
+    def near(self, box: Box, fractions: np.ndarray) -> np.ndarray:
+        """The plate's answer (Y, X, Q), at fractions (Q,) of the depth, to what the fine box holds of the lines' load."""
+        kx, ky = wave_vectors(box, self.faces)
+        kinds = np.zeros(len(self.cut.place_nm), dtype=np.int64)
+        kinds[self.cut.steep(GRAZING)] = 1 + self.ends.kinds
+        load, own = self.waves(plate_lines(self.cut, self.faces, 0.0, kinds), box, kx, ky)
+        # What is left to coarser grids: waves in the corner about k = 0.
+        share = handed_on(0, np.hypot(kx, ky), self.thickness_nm)
+        rows, columns = (np.flatnonzero(share.max(axis=axis) > 0) for axis in (1, 0))
+        corner = np.ix_(rows, columns)
+        load[:, :, rows[:, None], columns] -= share[corner] * self.waves(self.chords, box, kx[corner], ky[corner])[0]
+        for lines, shift_steps in zip(own, SHIFT_STEPS):
+            add_differences(lines, DIFFERENCE, box.step_nm * shift_steps, kx, ky, self.thickness_nm, load)
+        return self.answer(load, kx, ky, box, fractions)
+
+    def far(self, level: int, box: Box, fractions: np.ndarray) -> np.ndarray:
+        """The same of a coarser box: of all lines, in the last but for the endless normals."""
+        lines, last = self.chords, level == len(SHARES)
+        if last:
+            lines = lines + normals(self.cut, self.faces, -1)
+        kx, ky = wave_vectors(box, self.faces)
+        k = np.hypot(kx, ky)
+        share = handed_on(level - 1, k, self.thickness_nm)
+        if not last:
+            share -= handed_on(level, k, self.thickness_nm)
+        return self.answer(share * self.waves(lines, box, kx, ky)[0], kx, ky, box, fractions)
+
+    def waves(self, lines: PlateLines, box: Box, kx: np.ndarray, ky: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Tractions (2, 3, Y, X) of a box's waves, and those that outcrops' straight lines have on their own face."""
+        lines = led_off(lines, box, self.faces)
+        shifts = np.stack([turns(p, box, self.faces) for p in (lines.start_nm, lines.end_nm)])
+        return line_waves(
+            lines.start_nm, lines.end_nm, lines.burgers_nm, lines.outcrops, shifts, kx, ky, self.thickness_nm / 2, self.poisson_ratio
+        )  # fmt: skip
+
+    @cached_property
+    def chords(self) -> PlateLines:
+        """What stands for the lines on coarser grids."""
+        return plate_lines(self.cut, self.faces, CHORD * self.thickness_nm, np.zeros(len(self.cut.place_nm), dtype=np.int64))
 
     def through(self, fine: Box, fractions: np.ndarray) -> np.ndarray:
         """The plate's answer (Y, X, Q) to the endless normals of unbounded plates."""
         rotation = self.faces.foil_from_image
-        profiles = through_profiles(
-            rotation @ self.g, rotation @ self.e, self.poisson_ratio, np.linspace(0.5, -0.5, THROUGH_DEPTHS)
-        )
-        points = ThroughPoints.over(self.faces, fine, fractions)
-        return points.on_grid(through_field(*normals_in_plate(self.cut, self.faces), profiles, points.x, points.y))
+        longest, heights = SHARES[-1], np.linspace(0.5, -0.5, THROUGH_DEPTHS)
+        profiles = through_profiles(rotation @ self.g, rotation @ self.e, self.poisson_ratio, heights, THIN, longest)
+        points = ThroughPoints.over(self.faces, fine, fractions, longest)
+        places, burgers = normals_in_plate(self.cut, self.faces)
+        return points.on_grid(through_field(places / longest, burgers, profiles, points.x / longest, points.y / longest))
 
-    @cached_property
-    def spread_rows(self) -> list[np.ndarray]:
-        """Rows of all lines spread out for each level, and those of the endless normals."""
-        rotation, nu, t = self.faces.foil_from_image, self.poisson_ratio, self.thickness_nm
-        # Chords stand in for pieces shorter than the core, the same ones in both levels.
-        lines = [(self.cut.chords(spread * t), spread * t) for spread in SPREADS] + [(self.cut.normals(), t)]
-        return [traction_rows(segments, rotation[2], rotation, nu, core_nm) for segments, core_nm in lines]
-
-    def spread_load(self, level: int, box: Box) -> np.ndarray:
-        """sigma.Z (2, 3, Y, X) of the lines spread out for one level less that of the next."""
-        rows = np.concatenate([self.spread_rows[level], negated(self.spread_rows[level + 1])])
-        return np.stack([sheet_tractions(rows, surface, box.shape) for surface in surfaces(self.faces, box)])
-
-    def answer(self, load: np.ndarray, box: Box, fractions: np.ndarray, held_nm: float | None = None) -> np.ndarray:
-        """The plate's answer (Y, X, Q), at fractions (Q,) of the depth, to a load on the wanted part of a box."""
+    def answer(self, load: np.ndarray, kx: np.ndarray, ky: np.ndarray, box: Box, fractions: np.ndarray) -> np.ndarray:
+        """The plate's answer (Y, X, Q) on the wanted part of a box to tractions (2, 3, Y, X // 2 + 1) of its waves."""
         rotation = self.faces.foil_from_image
-        transform, kx, ky = to_waves(load, box, self.faces, held_nm)
+        cell = box.step_nm**2 * np.linalg.det(self.faces.foil_from_xy)
+        columns, rows = box.padded
+        load = -load / cell
+        # Half-way frequencies have no sign, so that derivatives of them have no meaning.
+        if columns % 2 == 0:
+            load[..., -1] = 0
+        if rows % 2 == 0:
+            load[..., rows // 2, :] = 0
         # Single precision is ample for a correction: 1e-7 of it.
         out = np.empty((len(fractions), *kx.shape), dtype=np.complex64)
         over_threads(
-            isotropic_plate, len(kx), transform[0], transform[1], kx, ky, self.thickness_nm / 2, self.poisson_ratio,
+            isotropic_plate, len(kx), load[0], load[1], kx, ky, self.thickness_nm / 2, self.poisson_ratio,
             rotation @ self.g, rotation @ self.e, rotation[:2, 2] / rotation[2, 2], (0.5 - fractions) * self.thickness_nm, out,
         )  # fmt: skip
         return from_waves(out, box)
-
-
-def core_radii_nm(cut: CutLines, faces: FoilFaces, step: float, core_nm: float) -> np.ndarray:
-    """Core radius of each segment: wider for those along a face than a grid of that step would not resolve."""
-    spread = SPREAD_STEPS * step
-    inside = cut.inside
-    depth = np.full(len(inside), np.inf)
-    middle, half = (inside.start_nm + inside.end_nm) / 2, np.linalg.norm(inside.end_nm - inside.start_nm, axis=1) / 2
-    steep = cut.steep(GRAZING)
-    for side, face in ((1, faces.entrance), (-1, faces.exit)):
-        ends = [np.abs(monomials(p[:, 0], p[:, 1]) @ face - p[:, 2]) for p in (inside.start_nm, inside.end_nm)]
-        own_depth = np.minimum(*ends) * faces.normal_image[2]
-        # The end of a line at its outcrop is no line along the face: its straight part is taken off exactly.
-        for o in steep[cut.side[steep] == side]:
-            near = np.linalg.norm(middle - cut.place_nm[o], axis=1) < 3 * step + half
-            own_depth[near & (inside.line == cut.line[o])] = np.inf
-        depth = np.minimum(depth, own_depth)
-    cores = np.sqrt(np.maximum(core_nm**2, spread**2 - np.minimum(depth, spread) ** 2))
-    outside = np.full(len(cut.continuation), max(core_nm, spread))
-    outside[steep] = core_nm
-    outside[len(cut.place_nm) :] = core_nm
-    return np.concatenate([cores, outside])
-
-
-@numba.njit(cache=True, error_model="numpy", nogil=True)
-def _relieve(begin, end, places, tables, kink_rows, rotation, surface, side, thickness, shift, weights, reach, load):
-    """Take each outcrop's straight line off the load (3, Y, X) near it and put on what its difference of H leaves."""
-    wx, wy = np.empty(4), np.empty(4)
-    one_x, one_y, one_z, out = np.empty(1), np.empty(1), np.empty(1), np.zeros((3, 1))
-    count = len(places)
-    for i in range(begin, end):
-        for j in range(load.shape[2]):
-            for a in range(3):
-                c = surface[a]
-                value = c[0] + c[1] * j + c[2] * i + c[3] * j * j + c[4] * i * j + c[5] * i * i
-                if a == 0:
-                    px = value
-                elif a == 1:
-                    py = value
-                else:
-                    pz = value
-            fx = rotation[0, 0] * px + rotation[0, 1] * py + rotation[0, 2] * pz
-            fy = rotation[1, 0] * px + rotation[1, 1] * py + rotation[1, 2] * pz
-            for o in range(count):
-                x, y = fx - places[o, 0], fy - places[o, 1]
-                rho_sq = x * x + y * y
-                if rho_sq > reach[o] ** 2:
-                    continue
-                own = places[o, 3] == side
-                if own:
-                    one_x[0], one_y[0], one_z[0] = px, py, pz
-                    out[:] = 0.0
-                    add_traction(kink_rows[o], one_x, one_y, one_z, out[0], out[1], out[2])
-                    add_traction(kink_rows[o + count], one_x, one_y, one_z, out[0], out[1], out[2])
-                    for a in range(3):
-                        load[a, i, j] -= out[a, 0]
-                elif rho_sq + thickness * thickness > reach[o] ** 2:
-                    continue
-                for n in range(1 if own else 0, len(weights)):
-                    depth = n * shift + (0.0 if own else thickness)
-                    r, u, v = place_in_table(x, y, depth, wx, wy)
-                    for a in range(3):
-                        load[a, i, j] += weights[n] * from_table(tables[o, a], u, v, wx, wy) / r
 
 
 @numba.njit(cache=True, error_model="numpy", nogil=True)
@@ -387,7 +326,7 @@ def _add_ends(
                     depth = max(-places[o, 3] * fz, 0.0)
                     total = 0.0
                     for n in range(1, len(weights)):
-                        r, u, v = place_in_table(fx, fy, depth + n * shift, wx, wy)
+                        r, u, v = place_in_table(fx, fy, depth + n * shift[o], wx, wy)
                         total += weights[n] * from_table(tables[o], u, v, wx, wy) / r
                     r, u, v = place_in_table(fx, fy, depth, wx, wy)
                     rest = 1.0 - window(r, window_nm)

@@ -71,7 +71,7 @@ def fine_box(faces: FoilFaces, grid_nm: float, padding: float) -> tuple[Box, np.
     step = min(grid_nm, thickness / 4)
     counts = [math.ceil(n / step) + 1 + 2 * MARGIN_STEPS for n in faces.field_nm]
     least = [max(padding * n, n + LEAST_BORDER * thickness) for n in faces.field_nm]
-    padded = [_fast_even(max(math.ceil(n / step), c)) for n, c in zip(least, counts)]
+    padded = [fast_even(max(math.ceil(n / step), c)) for n, c in zip(least, counts)]
     depths = max(7, math.ceil(thickness / faces.normal_image[2] / (0.75 * step * (1 + CROWDING))) + 1)
     return Box(step_nm=step, padded=tuple(padded), counts=tuple(counts)), depth_fractions(depths)
 
@@ -79,7 +79,7 @@ def fine_box(faces: FoilFaces, grid_nm: float, padding: float) -> tuple[Box, np.
 def far_box(fine: Box, level: int, thickness_nm: float) -> Box:
     """The coarser and larger box of a level of spread-out lines."""
     step = SPREADS[level] * thickness_nm / SPREAD_POINTS
-    padded = [_fast_even(math.ceil((n + BORDERS[level] * thickness_nm) / step)) for n in fine.size_nm]
+    padded = [fast_even(math.ceil((n + BORDERS[level] * thickness_nm) / step)) for n in fine.size_nm]
     counts = [min(2 * math.ceil((at[-1] - at[0]) / step / 2) + 10, n) for n, at in zip(padded, fine.places_nm)]
     return Box(step_nm=step, padded=tuple(padded), counts=tuple(counts))
 
@@ -89,7 +89,7 @@ def first_nm(padded: int, step: float) -> float:
     return -(padded - 1) / 2 * step
 
 
-def _fast_even(least: int) -> int:
+def fast_even(least: int) -> int:
     """The first even number from `least` on that a Fourier transform likes."""
     n = -(-least // 2) * 2
     while fft.next_fast_len(n, real=True) != n:
@@ -114,6 +114,15 @@ def _surface(face: np.ndarray, lift: np.ndarray, box: Box) -> np.ndarray:
     return np.linalg.solve(monomials(j, i), points.T).T
 
 
+def wave_vectors(box: Box, faces: FoilFaces) -> tuple[np.ndarray, np.ndarray]:
+    """kx, ky (Y, X // 2 + 1) in the plate of a box's waves."""
+    columns, rows = box.padded
+    k_image = np.stack(
+        np.meshgrid(2 * np.pi * np.fft.rfftfreq(columns, box.step_nm), 2 * np.pi * np.fft.fftfreq(rows, box.step_nm))
+    )
+    return tuple(np.ascontiguousarray(k) for k in np.einsum("ji,jyx->iyx", np.linalg.inv(faces.foil_from_xy), k_image))
+
+
 def to_waves(
     load: np.ndarray, box: Box, faces: FoilFaces, held_nm: float | None = None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -128,18 +137,11 @@ def to_waves(
         transform[..., -1] = 0
     if rows % 2 == 0:
         transform[..., rows // 2, :] = 0
-    k_image = np.stack(
-        np.meshgrid(2 * np.pi * np.fft.rfftfreq(columns, box.step_nm), 2 * np.pi * np.fft.fftfreq(rows, box.step_nm))
-    )
-    rotation = faces.foil_from_image
-    n = rotation[2]
-    # In-plane foil coordinates of the mid-plane over image x, y.
-    foil_from_xy = rotation[:2] @ np.array([[1, 0], [0, 1], [-n[0] / n[2], -n[1] / n[2]]])
-    kx, ky = np.einsum("ji,jyx->iyx", np.linalg.inv(foil_from_xy), k_image)
+    kx, ky = wave_vectors(box, faces)
     if held_nm is not None:
         k4 = (kx * kx + ky * ky) ** 2 * held_nm**4
         transform *= k4 / (1 + k4)
-    return transform, np.ascontiguousarray(kx), np.ascontiguousarray(ky)
+    return transform, kx, ky
 
 
 def from_waves(waves: np.ndarray, box: Box) -> np.ndarray:
@@ -204,9 +206,10 @@ class ThroughPoints:
     down: np.ndarray
 
     @classmethod
-    def over(cls, faces: FoilFaces, fine: Box, fractions: np.ndarray) -> ThroughPoints:
+    def over(cls, faces: FoilFaces, fine: Box, fractions: np.ndarray, smooth: float = 1.0) -> ThroughPoints:
+        """Points enough for a field as smooth as lines spread over so many thicknesses."""
         rotation, t = faces.foil_from_image, faces.thickness_nm
-        nodes, spread = zip(*(_chebyshev(at, t) for at in fine.places_nm))
+        nodes, spread = zip(*(_chebyshev(at, smooth * t) for at in fine.places_nm))
         x, y = (v.ravel() for v in np.meshgrid(*nodes))
         middle = (faces.entrance + faces.exit)[:3] / 2
         points = np.stack([x, y, middle[0] + middle[1] * x + middle[2] * y], axis=-1) @ rotation[:2].T

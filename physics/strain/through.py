@@ -12,7 +12,8 @@ each wave is answered by `plate_modes`, and over the few harmonics m of the dire
 
     beta(r, psi, Z) = (1/2 pi) sum_m i^m e^{i m psi} int k J_m(kr) c_m(k, Z) dk.
 
-Lengths are in units of the thickness and a is one thickness, so that the Bessel functions are found once and for all.
+Lengths are in units of the thickness, or of a hand-over among grids (`plate_levels`), so that the Bessel functions are
+found once and for all.
 
 Axes: L lines, K wave numbers, A directions of k, R radii, Q heights, M harmonics.
 """
@@ -26,13 +27,16 @@ import numpy as np
 from scipy.special import jv, k0, k1
 
 from physics.parallel import over_threads
+from physics.strain.isotropic import isotropic_stiffness
+from physics.strain.plate_levels import long_share
 from physics.strain.plate_modes import isotropic_plate
-from physics.strain.traction import isotropic_stiffness
 
 # The field of a Burgers vector along an axis has harmonics up to |m| = 3 of the direction of k: g, e and b.
 DIRECTIONS, HARMONICS = 8, 4
 LARGEST_K, WAVES = 18.0, 320
 LARGEST_R, RADII = 16.0, 161
+# A core that no wave sees.
+THIN = 1e-6
 
 
 @lru_cache(maxsize=2)
@@ -58,17 +62,21 @@ def through_tractions(kx: np.ndarray, ky: np.ndarray, core: float, poisson_ratio
 
 
 def through_profiles(
-    g: np.ndarray, e: np.ndarray, poisson_ratio: float, heights: np.ndarray
+    g: np.ndarray, e: np.ndarray, poisson_ratio: float, heights: np.ndarray, core: float = 1.0, hand_over: float | None = None
 ) -> np.ndarray:
     """Radial functions (3, R, Q, 2 M) of what the plate adds to g.du/de, times the thickness, for unit Burgers vectors.
 
-    `heights` (Q,) evenly spaced downward; all vectors in the foil frame, lengths in thicknesses. The last axis
-    holds the parts that go with cos m psi, then with sin m psi.
+    `heights` (Q,) evenly spaced downward; all vectors in the foil frame, lengths in thicknesses. With `hand_over` only the
+    `plate_levels.long_share` of a hand-over of that length stands, and radii are in units of it. The last axis holds the
+    parts that go with cos m psi, then with sin m psi.
     """
     k, bessel = bessel_quadrature(HARMONICS)
+    share = np.ones_like(k)
+    if hand_over is not None:
+        share, k = long_share(k, 1.0) / hand_over**2, k / hand_over
     angles = 2 * np.pi * np.arange(DIRECTIONS) / DIRECTIONS
     kx, ky = k[:, None] * np.cos(angles), k[:, None] * np.sin(angles)
-    load = -through_tractions(kx, ky, 1.0, poisson_ratio).astype(complex)
+    load = -through_tractions(kx, ky, core, poisson_ratio).astype(complex) * share[:, None]
     out = np.empty((3, len(heights), *kx.shape), dtype=complex)
     for b in range(3):
         isotropic_plate(0, len(kx), load[b], load[b], kx, ky, 0.5, poisson_ratio, g, e, np.zeros(2), heights, out[b])
