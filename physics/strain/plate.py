@@ -86,10 +86,10 @@ from physics.strain.through import THIN, through_field, through_profiles
 DIFFERENCE = np.array([1.0, -4.0, 6.0, -4.0, 1.0])
 # For lines that are steeper than STEEP (sine of the angle to the face), and for others.
 STEEP = 0.6
-SHIFT_STEPS = np.array([1.7, 0.9])
+SHIFT_STEPS = np.array([1.7, 0.8])
 # Where H is left to the grid wholly, and where the difference is cut off, in grid steps.
 WINDOW_STEPS = 5.0
-REACH_STEPS = np.array([13.0, 8.0])
+REACH_STEPS = np.array([12.0, 7.0])
 # How much farther that may be for lines at a small angle to the face.
 STRETCH = 2.5
 # Sine of the angle to the face below which a line grazes it: no H, its tractions are spread out instead.
