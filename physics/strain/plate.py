@@ -84,7 +84,8 @@ from physics.strain.through import THIN, through_field, through_profiles
 
 # sum_j c_j H(d + j D), j = 0..4: fourth difference, D in grid steps.
 DIFFERENCE = np.array([1.0, -4.0, 6.0, -4.0, 1.0])
-# For lines that are steeper than STEEP (sine of the angle to the face), and for others.
+# For lines steeper than STEEP (sine of the angle to the face) far enough that the grid's shortest waves are nothing: they
+# would be missing near the outcrop. For others less: their difference falls later, and it is cut off at REACH_STEPS.
 STEEP = 0.6
 SHIFT_STEPS = np.array([1.7, 0.8])
 # Where H is left to the grid wholly, and where the difference is cut off, in grid steps.
@@ -92,7 +93,7 @@ WINDOW_STEPS = 5.0
 REACH_STEPS = np.array([12.0, 7.0])
 # How much farther that may be for lines at a small angle to the face.
 STRETCH = 2.5
-# Sine of the angle to the face below which a line grazes it: no H, its tractions are spread out instead.
+# Sine of the angle to the face below which a line grazes it: no H, its load is left to the grid's waves.
 GRAZING = 0.15
 
 
