@@ -120,7 +120,7 @@ def _rows(begin, end, start, stop, burgers, chained, outcrops, across, up, kx, k
                         if least * max(d1, d2) > DEEPEST:
                             continue
                         one, two = two, one
-                    if one + two < 2.0 or least * length * abs(tz) > SHORT:
+                    if one + two < 2.0 or least * length * abs(tz) > SHORT or _least_phase_sq(w, tx, ty, tz, length) > SHORT * SHORT:
                         _add_segment(w, tx, ty, tz, bx, by, bz, side, nu, one, two, SUMS)
                     else:
                         _add_flat_segment(w, tx, ty, tz, bx, by, bz, side, nu, length)
@@ -157,6 +157,16 @@ def _end_waves(w, across, first, which, n, row_re, row_im, distance, at):
         w[at * LANES + j] = p * (re * row_re - im * row_im)
         w[(at + 1) * LANES + j] = p * (re * row_im + im * row_re)
         w[(at + 2) * LANES + j] = x
+
+
+@numba.njit(cache=True, error_model="numpy")
+def _least_phase_sq(w, tx, ty, tz, length):
+    """Square of the smallest phase between the ends of a segment among the lanes' waves."""
+    least = np.inf
+    for j in range(LANES):
+        k, tk = w[K * LANES + j] * length, w[COSINE * LANES + j] * tx + w[SINE * LANES + j] * ty
+        least = min(least, k * k * (tk * tk + tz * tz))
+    return least
 
 
 @numba.njit(cache=True, error_model="numpy", fastmath={"contract"})
