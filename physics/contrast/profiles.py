@@ -32,7 +32,7 @@ from physics.strain.boxes import PACKED, add_points, pack
 from physics.strain.chords import ChordTrees
 from physics.strain.half_spaces import HalfSpaces
 from physics.strain.isotropic import CORE_SQ, LENGTH, START, T
-from physics.strain.outcrop import from_table, place_in_table
+from physics.strain.outcrop import HALF_GRID, MARGIN
 
 COLUMNS_ACROSS = 16
 # A panel is at most this fraction of sqrt(distance^2 + core^2) ...
@@ -326,22 +326,30 @@ def _pass_columns(
         intensity[c] = absorbed[c] * (a[c] * a[c] + b[c] * b[c])
 
 
-@numba.njit(cache=True, error_model="numpy")
+@numba.njit(cache=True, error_model="numpy", fastmath={"contract"})
 def _add_outcrops(outcrops, tables, rotation, core, length, px, py, pz, field):
-    """Add H of each outcrop to `field` (N, 2, M) at the points of panels that have a length."""
-    wx, wy = np.empty(4), np.empty(4)
+    """Add H of each outcrop to `field` (N, 2, M) at the points of panels that have a length, linear between those of its table."""
     for n in range(len(length)):
         for c in range(length.shape[1]):
             if length[n, c] == 0:
                 continue
             for a in range(2):
-                x, y, z = px[n, a, c], py[n, a, c], pz[n, a, c]
+                x, y, z = float(px[n, a, c]), float(py[n, a, c]), float(pz[n, a, c])
+                total = 0.0
                 for o in range(len(outcrops)):
                     fx = rotation[0, 0] * x + rotation[0, 1] * y + rotation[0, 2] * z - outcrops[o, 0]
                     fy = rotation[1, 0] * x + rotation[1, 1] * y + rotation[1, 2] * z - outcrops[o, 1]
                     fz = rotation[2, 0] * x + rotation[2, 1] * y + rotation[2, 2] * z - outcrops[o, 2]
-                    r, i, j = place_in_table(fx, fy, max(-outcrops[o, 3] * fz, 0.0), wx, wy)
-                    field[n, a, c] += np.float32(from_table(tables[o], i, j, wx, wy) / max(r, core))
+                    depth = max(-outcrops[o, 3] * fz, 0.0)
+                    r = math.sqrt(fx * fx + fy * fy + depth * depth)
+                    scale = HALF_GRID / (r + depth + 1e-300)
+                    u, v = fx * scale + HALF_GRID + MARGIN, fy * scale + HALF_GRID + MARGIN
+                    j, i = int(u), int(v)
+                    u, v = u - j, v - i
+                    table = tables[o]
+                    value = (1 - v) * ((1 - u) * table[i, j] + u * table[i, j + 1]) + v * ((1 - u) * table[i + 1, j] + u * table[i + 1, j + 1])
+                    total += value / max(r, core)
+                field[n, a, c] += np.float32(total)
 
 
 @numba.njit(cache=True, error_model="numpy", fastmath={"contract"})
