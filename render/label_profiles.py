@@ -61,7 +61,7 @@ def _compiled(
     lines: tuple[Dislocation, ...], curves: Curves, line_of: np.ndarray, reach_nm: float, scene: Scene, specimen: Specimen,
     partial: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
-    alone = lines_alone(scene, specimen, lines, specimen.g_image_inv_nm)
+    (alone,) = lines_alone(scene, specimen, lines)
     trees = chord_trees(alone.segments, len(lines), specimen.g_image_inv_nm, specimen.poisson_ratio, scene.core_nm)
     heights, phases, number = None, None, None
     if partial.any():
@@ -82,8 +82,7 @@ def _by_columns(
     chosen = 0 if scene.beam.image == "bf" else 1
     across = across_nm(reach_nm)
     with_line, without = np.empty((2, len(line_of), len(across)), np.float32)
-    directions = [specimen.g_image_inv_nm] if specimen.beams is None else specimen.beams.directions[0]
-    alone = [lines_alone(scene, specimen, lines, g) for g in directions]
+    alone = lines_alone(scene, specimen, lines)
     none = segments(scene, specimen, ())
     for number in range(len(lines)):
         own = line_of == number

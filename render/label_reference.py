@@ -36,8 +36,7 @@ def reference_profiles(
     beam, half_nm = 0 if scene.beam.image == "bf" else 1, scene.foil.thickness_nm / 2
     background = float(specimen.perfect_columns(np.array(scene.beam.s_inv_nm), np.array(2 * half_nm))[beam])
     profiles = np.empty((len(chosen), len(across_nm)))
-    directions = [specimen.g_image_inv_nm] if specimen.beams is None else specimen.beams.directions[0]
-    alone = [lines_alone(scene, specimen, probed.lines, g) for g in directions]
+    alone = lines_alone(scene, specimen, probed.lines)
     for profile, p in zip(profiles, chosen):
         x_nm, y_nm = probed.curves.at_nm[p, :, None] + probed.curves.normal[p, :, None] * across_nm[outer]
         values = column_values(

@@ -61,7 +61,8 @@ class Probed:
 def label_lines(scene: Scene, specimen: Specimen, traces: bool = False) -> tuple[Line, ...]:
     """Labels of every dislocation that has at least one pixel in the frame, in the order of the Scene.
 
-    Of those that stand for slip traces with `traces`, without it of all others. A dislocation that leaves the foil and comes back is one instance for each piece inside it.
+    Of those that stand for slip traces with `traces`, without it of all others. A dislocation that leaves the foil and comes
+    back is one instance for each piece inside it.
     """
     probed = probe(scene, specimen, traces)
     curves = probed.curves

@@ -30,11 +30,12 @@ from physics.strain.green import rotated_stiffness
 from physics.strain.half_spaces import HalfSpaces, half_spaces, no_half_spaces
 from physics.strain.plate import PlateField, plate_correction
 from physics.strain.segments import Segments, segments_of
-from render.foil import FoilMaps, FoilShape, foil_heights, scene_foil_maps
+from render.foil import FoilMaps, FoilShape, scene_foil_maps
 from render.scene import Scene
 from render.scene_rules import SURFACE_TOLERANCE_NM, plane_normal_image
 
 CONTINUATION_THICKNESSES = 1000
+# Sine of the angle to a face below which a line that ends on it runs on along its normal.
 GRAZING_END = 0.1
 LEAST_PHASE_RAD = 1e-9
 # Grid of the surface correction; where pixels are coarse it costs up to 5e-3 of an image, rms, and half the time.
@@ -60,6 +61,11 @@ class Specimen:
         """Whether the image is that of two beams and one plane wave in an isotropic crystal, for which labels have a
         compiled route."""
         return self.beams is None and self.spread is None and self.stiffness_image_GPa is None
+
+    @property
+    def directions_inv_nm(self) -> np.ndarray | list[np.ndarray]:
+        """Directions of g (R, 3) along which d(g.u)/dd is needed, of which all beams are combinations."""
+        return [self.g_image_inv_nm] if self.beams is None else self.beams.directions[0]
 
     @classmethod
     def of(cls, scene: Scene, foil_library: str | os.PathLike[str] | None = None) -> Specimen:
@@ -118,10 +124,10 @@ def segments(scene: Scene, specimen: Specimen, lines: tuple | None = None, alone
     burgers_from_uvw = specimen.image_from_crystal @ scene.crystal.lattice_nm
     discs, _ = disc_lines(scene.particles, scene.crystal, specimen.image_from_crystal)
     chosen = (*scene.dislocations, *discs) if lines is None else lines
-    return segments_of(chosen, burgers_from_uvw, continuation_nm(scene), alone, lambda *ends: _onward(scene, specimen.foil_shape, *ends))
+    return segments_of(chosen, burgers_from_uvw, continuation_nm(scene), alone, lambda *ends: _onward(specimen.foil_shape, *ends))
 
 
-def _onward(scene: Scene, shape: FoilShape, places_nm: np.ndarray, along: np.ndarray) -> np.ndarray:
+def _onward(shape: FoilShape, places_nm: np.ndarray, along: np.ndarray) -> np.ndarray:
     """Directions (E, 3) in which lines that end at places (E, 3) with tangents `along` (E, 3) run on: straight, but
 
     - along the normal of a face that they leave at a sine under GRAZING_END: straight on, an end on a rough or a bent face may
@@ -130,12 +136,10 @@ def _onward(scene: Scene, shape: FoilShape, places_nm: np.ndarray, along: np.nda
     """
     x_nm, y_nm, z_nm = places_nm.T
     direction = along.copy()
-    whole = FoilShape(foil=replace(shape.foil, openings=(), tears=(), boundary=None), normal_image=shape.normal_image)
-    above_nm = {side: side * (z_nm - whole.face_z_nm(x_nm, y_nm, side)) for side in (1, -1)}
+    whole = FoilShape(foil=replace(shape.foil, openings=(), tears=()), normal_image=shape.normal_image)
+    above_nm, beyond = ({side: side * (z_nm - foil.face_z_nm(x_nm, y_nm, side)) for side in (1, -1)} for foil in (whole, shape))
     within = np.maximum(above_nm[1], above_nm[-1]) < -SURFACE_TOLERANCE_NM
-    opened = replace(scene.foil, boundary=None)
-    entrance_nm, exit_nm = foil_heights(scene.crystal, scene.beam, opened, x_nm, y_nm)
-    at_wall = within & ((z_nm > entrance_nm - SURFACE_TOLERANCE_NM) | (z_nm < exit_nm + SURFACE_TOLERANCE_NM))
+    at_wall = within & (np.maximum(beyond[1], beyond[-1]) > -SURFACE_TOLERANCE_NM)
     for side in (1, -1):
         def height(x: np.ndarray, y: np.ndarray, side: int = side) -> np.ndarray:
             return shape.smooth_face_z_nm(x, y, side)
@@ -162,7 +166,7 @@ def plate_fields(scene: Scene, specimen: Specimen) -> tuple[PlateField, ...] | N
     faces = foil_faces(scene, specimen)
     if faces is None:
         return None
-    directions = [specimen.g_image_inv_nm] if specimen.beams is None else specimen.beams.directions[0]
+    directions = specimen.directions_inv_nm
     grid_nm = max(SURFACE_GRID_NM, SURFACE_GRID_PX * scene.pixel_nm)
     if specimen.stiffness_image_GPa is not None:
         return anisotropic_plate_corrections(
@@ -182,8 +186,9 @@ def foil_faces(scene: Scene, specimen: Specimen) -> FoilFaces | None:
     return FoilFaces.of_maps(x_nm, y_nm, entrance_z_nm, exit_z_nm, field_nm(scene.shape, scene.pixel_nm))
 
 
-def lines_alone(scene: Scene, specimen: Specimen, lines: tuple, g_image_inv_nm: np.ndarray) -> HalfSpaces:
-    """Each of `lines` as if it were the only one, with what the faces add where they are relaxed.
+def lines_alone(scene: Scene, specimen: Specimen, lines: tuple) -> tuple[HalfSpaces, ...]:
+    """Each of `lines` as if it were the only one, with what the faces add where they are relaxed, for each of the Specimen's
+    directions.
 
     In an anisotropic crystal nothing is added.
     """
@@ -191,8 +196,8 @@ def lines_alone(scene: Scene, specimen: Specimen, lines: tuple, g_image_inv_nm: 
     relaxed = scene.surfaces and specimen.stiffness_image_GPa is None and len(alone)
     faces = foil_faces(scene, specimen) if relaxed else None
     if faces is None:
-        return no_half_spaces(alone, len(lines))
-    return half_spaces(alone, len(lines), g_image_inv_nm, faces, poisson_ratio=specimen.poisson_ratio, core_nm=scene.core_nm)
+        return (no_half_spaces(alone, len(lines)),) * len(specimen.directions_inv_nm)
+    return half_spaces(alone, len(lines), specimen.directions_inv_nm, faces, poisson_ratio=specimen.poisson_ratio, core_nm=scene.core_nm)
 
 
 def fault_sheets(scene: Scene, specimen: Specimen) -> tuple[np.ndarray, np.ndarray] | tuple[None, None]:

@@ -4,7 +4,7 @@ import pytest
 from physics.strain.foil_frame import ENDLESS_NM, FoilFaces
 from physics.strain.isotropic import distortion, isotropic_stiffness
 from physics.strain.line_waves import DEEPEST, line_waves
-from physics.strain.outcrop import table_angles_rad, traction_transform
+from physics.strain.outcrop import table_angles_rad
 from physics.strain.outcrop_waves import add_differences, kinked_lines, kinked_transforms
 from physics.strain.plate_grid import Box
 from physics.strain.plate_levels import SHARES, handed_on
@@ -56,6 +56,12 @@ def test_waves_of_a_loop_are_those_of_its_tractions(loop):
         summed = np.fft.rfft2(sheet) * step**2
         for c in range(3):
             assert np.abs(closed[face, c] - summed[c])[chosen].max() < 1e-3 * np.abs(summed[c]).max()
+
+
+def traction_transform(tau):
+    """tau^ (..., A) of tractions tau(psi) / r (..., A): 2 pi sum_m (-i)^|m| tau_m e^{i m theta}."""
+    m = np.abs(np.fft.fftfreq(tau.shape[-1], 1 / tau.shape[-1]))
+    return 2 * np.pi * np.fft.ifft(np.fft.fft(tau, axis=-1) * (-1j) ** m, axis=-1)
 
 
 @pytest.mark.parametrize("side", [1.0, -1.0])

@@ -70,7 +70,8 @@ def step_matrix(s, eps, step, q_re, q_im, x_re_0, x_im):
     `step` is pi h, `x_re_0` and `x_im` the real and imaginary part of (step q)^2. With x = (step G)^2, cos sqrt(x)
     and sin sqrt(x)/sqrt(x) are expanded about the real part of x, where (cos sqrt x)' = -(sin sqrt(x)/sqrt x)/2;
     good to 1e-7 for |x| <= 0.5. Where the field is that of an outcrop a few hundredths of a nm away, no slice is thin enough:
-    a turn over _MOST_TURN, beyond which the series would make electrons, is taken as that. The matrix without 1 keeps float32 from losing the small change of a thin slice.
+    a turn over _MOST_TURN, beyond which the series would make electrons, is taken as that. The matrix without 1 keeps float32 from
+    losing the small change of a thin slice.
     """
     turn = min(max(step * s, -_MOST_TURN), _MOST_TURN)
     eps = min(max(eps, -_ONE), _ONE)

@@ -109,8 +109,8 @@ class CutLines:
 
     An outcrop (O) has its place in the image frame, its side (+1 entrance, -1 exit), the Burgers vector of the
     line that leaves there with `outward` the direction of its inner part, pointing out of the foil, and `onward` the
-    one in which its continuation begins; `owner` is the inner segment that ends there. `through_place_nm`, `through_burgers_nm` (G, 3) are the endless normals, up
-    the gun's side, on which the continuations of each connected group of lines end.
+    one in which its continuation begins; `owner` is the inner segment that ends there. `through_place_nm`,
+    `through_burgers_nm` (G, 3) are the endless normals, up the gun's side, on which the continuations of each connected group of lines end.
     """
 
     inside: Segments

@@ -46,27 +46,28 @@ class HalfSpaces:
         """The correction of one line, for `column_values`."""
         own = slice(self.first[line], self.first[line + 1])
         return PlateField(
-            segments=self.segments.of_line(line), coefficients=np.zeros((4, 4, 6)), grid_nm=np.array([0.0, 0.0, 1.0]),
+            segments=self.segments.of_line(line), coefficients=np.zeros((4, 4, 6) if own.stop > own.start else (0, 0, 0)), grid_nm=np.array([0.0, 0.0, 1.0]),
             foil_from_image=self.foil_from_image, outcrops=self.places[own], tables=self.tables[own],
             window_nm=ENDLESS_WINDOW_NM, core_nm=self.core_nm,
         )  # fmt: skip
 
 
 def half_spaces(
-    segments: Segments, lines: int, g_image_inv_nm: ArrayLike, faces: FoilFaces, *, poisson_ratio: float, core_nm: float,
-    direction: ArrayLike = DOWN,
-) -> HalfSpaces:  # fmt: skip
-    """The corrections of `lines` lines with `segments`, each alone, in an isotropic crystal."""
-    g, e = frozen_array(g_image_inv_nm, (3,), "g_image_inv_nm"), frozen_array(direction, (3,), "direction")
+    segments: Segments, lines: int, g_image_inv_nm: ArrayLike, faces: FoilFaces, *, poisson_ratio: float, core_nm: float
+) -> tuple[HalfSpaces, ...]:  # fmt: skip
+    """The corrections of `lines` lines with `segments`, each alone, in an isotropic crystal, for each of the g (R, 3)."""
+    every_g, e = frozen_array(g_image_inv_nm, (None, 3), "g_image_inv_nm"), np.array(DOWN, dtype=np.float64)
     cut = cut_lines(segments, faces, straight_on=True)
     chosen = cut.steep(GRAZING)
-    places, tables = outcrop_tables(cut, chosen, faces, g, e, poisson_ratio)
-    line = cut.line[chosen]
-    order = np.argsort(line, kind="stable")
-    return HalfSpaces(
-        segments=segments, first=np.searchsorted(line[order], np.arange(lines + 1)), places=places[order],
-        tables=tables[order], foil_from_image=faces.foil_from_image, core_nm=core_nm,
-    )  # fmt: skip
+    chosen = chosen[np.argsort(cut.line[chosen], kind="stable")]
+    first = np.searchsorted(cut.line[chosen], np.arange(lines + 1))
+    found = (outcrop_tables(cut, chosen, faces, g, e, poisson_ratio) for g in every_g)
+    return tuple(
+        HalfSpaces(
+            segments=segments, first=first, places=places, tables=tables, foil_from_image=faces.foil_from_image, core_nm=core_nm
+        )
+        for places, tables in found
+    )
 
 
 def no_half_spaces(segments: Segments, lines: int) -> HalfSpaces:

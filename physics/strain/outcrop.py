@@ -16,6 +16,7 @@ Axes: O outcrops, A angles, N directions of a table, (W, W) its grid.
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 
 import numba
@@ -32,12 +33,6 @@ GRID = 2 * (HALF_GRID + MARGIN) + 1
 def table_angles_rad() -> np.ndarray:
     """Angles (A,) at which tractions round an outcrop and responses are sampled."""
     return 2 * np.pi * np.arange(ANGLES) / ANGLES
-
-
-def traction_transform(tau: np.ndarray) -> np.ndarray:
-    """tau^ (..., A) of tau (..., A): 2 pi sum_m (-i)^|m| tau_m e^{i m theta}."""
-    m = np.abs(np.fft.fftfreq(ANGLES, 1 / ANGLES))
-    return 2 * np.pi * np.fft.ifft(np.fft.fft(tau, axis=-1) * (-1j) ** m, axis=-1)
 
 
 def isotropic_tables(response: np.ndarray, tau_hat: np.ndarray) -> np.ndarray:
@@ -166,3 +161,14 @@ def from_table(table, i, j, wx, wy):
         row = table[i + a]
         total += wy[a] * (wx[0] * row[j] + wx[1] * row[j + 1] + wx[2] * row[j + 2] + wx[3] * row[j + 3])
     return total
+
+
+@numba.njit(cache=True, error_model="numpy", fastmath={"contract"})
+def linear_in_table(table, x, y, d):
+    """Distance R, and the value of a table (W, W) in a direction, linear between its points: for estimates, in a third of the time."""
+    r = math.sqrt(x * x + y * y + d * d)
+    scale = HALF_GRID / (r + d + 1e-300)
+    u, v = x * scale + HALF_GRID + MARGIN, y * scale + HALF_GRID + MARGIN
+    j, i = int(u), int(v)
+    u, v = u - j, v - i
+    return r, (1 - v) * ((1 - u) * table[i, j] + u * table[i, j + 1]) + v * ((1 - u) * table[i + 1, j] + u * table[i + 1, j + 1])

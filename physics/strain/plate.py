@@ -61,6 +61,7 @@ from physics.strain.plate_grid import (
     fine_box,
     from_waves,
     normals_in_plate,
+    silence_half_way,
     spread_over,
     wave_vectors,
 )  # fmt: skip
@@ -281,13 +282,8 @@ class _Plate:
         """The plate's answer (Y, X, Q) on the wanted part of a box to tractions (2, 3, Y, X // 2 + 1) of its waves."""
         rotation = self.faces.foil_from_image
         cell = box.step_nm**2 * np.linalg.det(self.faces.foil_from_xy)
-        columns, rows = box.padded
         load = -load / cell
-        # Half-way frequencies have no sign, so that derivatives of them have no meaning.
-        if columns % 2 == 0:
-            load[..., -1] = 0
-        if rows % 2 == 0:
-            load[..., rows // 2, :] = 0
+        silence_half_way(load, box)
         # Single precision is ample for a correction: 1e-7 of it.
         out = np.empty((len(fractions), *kx.shape), dtype=np.complex64)
         over_threads(

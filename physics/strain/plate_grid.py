@@ -9,6 +9,7 @@ Axes: (Y, X) grid over the image, Q depths, N nodes, P points.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -71,7 +72,7 @@ def fine_box(faces: FoilFaces, grid_nm: float, padding: float) -> tuple[Box, np.
     step = min(grid_nm, thickness / 4)
     counts = [math.ceil(n / step) + 1 + 2 * MARGIN_STEPS for n in faces.field_nm]
     least = [max(padding * n, n + LEAST_BORDER * thickness) for n in faces.field_nm]
-    padded = [fast_even(max(math.ceil(n / step), c)) for n, c in zip(least, counts)]
+    padded = [_fast_even(max(math.ceil(n / step), c)) for n, c in zip(least, counts)]
     depths = max(7, math.ceil(thickness / faces.normal_image[2] / (0.75 * step * (1 + CROWDING))) + 1)
     return Box(step_nm=step, padded=tuple(padded), counts=tuple(counts)), depth_fractions(depths)
 
@@ -79,9 +80,14 @@ def fine_box(faces: FoilFaces, grid_nm: float, padding: float) -> tuple[Box, np.
 def far_box(fine: Box, level: int, thickness_nm: float) -> Box:
     """The coarser and larger box of a level of spread-out lines."""
     step = SPREADS[level] * thickness_nm / SPREAD_POINTS
-    padded = [fast_even(math.ceil((n + BORDERS[level] * thickness_nm) / step)) for n in fine.size_nm]
-    counts = [min(2 * math.ceil((at[-1] - at[0]) / step / 2) + 10, n) for n, at in zip(padded, fine.places_nm)]
-    return Box(step_nm=step, padded=tuple(padded), counts=tuple(counts))
+    return coarser_box(fine, step, [n + BORDERS[level] * thickness_nm for n in fine.size_nm])
+
+
+def coarser_box(fine: Box, step_nm: float, least_nm: Sequence[float]) -> Box:
+    """A box of a wider step and at least that width and height, of which what lies over the fine one's wanted part is wanted."""
+    padded = [_fast_even(math.ceil(n / step_nm)) for n in least_nm]
+    counts = [min(2 * math.ceil((at[-1] - at[0]) / step_nm / 2) + 10, n) for n, at in zip(padded, fine.places_nm)]
+    return Box(step_nm=step_nm, padded=tuple(padded), counts=tuple(counts))
 
 
 def first_nm(padded: int, step: float) -> float:
@@ -89,7 +95,7 @@ def first_nm(padded: int, step: float) -> float:
     return -(padded - 1) / 2 * step
 
 
-def fast_even(least: int) -> int:
+def _fast_even(least: int) -> int:
     """The first even number from `least` on that a Fourier transform likes."""
     n = -(-least // 2) * 2
     while fft.next_fast_len(n, real=True) != n:
@@ -132,16 +138,21 @@ def to_waves(
     """
     transform = -fft.rfft2(load, workers=numba.get_num_threads())
     columns, rows = box.padded
-    # Half-way frequencies have no sign, so that derivatives of them have no meaning.
-    if columns % 2 == 0:
-        transform[..., -1] = 0
-    if rows % 2 == 0:
-        transform[..., rows // 2, :] = 0
+    silence_half_way(transform, box)
     kx, ky = wave_vectors(box, faces)
     if held_nm is not None:
         k4 = (kx * kx + ky * ky) ** 2 * held_nm**4
         transform *= k4 / (1 + k4)
     return transform, kx, ky
+
+
+def silence_half_way(waves: np.ndarray, box: Box) -> None:
+    """Set half-way frequencies of waves (..., Y, X // 2 + 1) to 0: they have no sign, so that derivatives of them have no meaning."""
+    columns, rows = box.padded
+    if columns % 2 == 0:
+        waves[..., -1] = 0
+    if rows % 2 == 0:
+        waves[..., rows // 2, :] = 0
 
 
 def from_waves(waves: np.ndarray, box: Box) -> np.ndarray:

@@ -12,7 +12,7 @@ import math
 
 import numpy as np
 
-from physics.strain.plate_grid import Box, fast_even
+from physics.strain.plate_grid import Box, coarser_box
 
 FLATNESS = 3
 REACH = 4.6
@@ -36,6 +36,4 @@ def handed_on(level: int, k: np.ndarray, thickness_nm: float) -> np.ndarray:
 def level_box(fine: Box, level: int, thickness_nm: float) -> Box:
     """The box of a level, 1 and more, of ever longer waves."""
     step = math.pi * SHARES[level - 1] * thickness_nm / REACH
-    padded = [fast_even(math.ceil((n * fine.step_nm + BORDERS[level - 1] * thickness_nm) / step)) for n in fine.counts]
-    counts = [min(2 * math.ceil((at[-1] - at[0]) / step / 2) + 10, n) for n, at in zip(padded, fine.places_nm)]
-    return Box(step_nm=step, padded=tuple(padded), counts=tuple(counts))
+    return coarser_box(fine, step, [n * fine.step_nm + BORDERS[level - 1] * thickness_nm for n in fine.counts])
