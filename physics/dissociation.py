@@ -24,6 +24,7 @@ from physics.fault import StackingFault
 from physics.frozen import frozen_array
 from physics.partials import dissociates, shockley_partials
 from physics.ribbon import ribbon_edges
+from physics.strain.stroh import energy_factor_GPa
 
 GPA_NM_PER_MJ_M2 = 1e-3  # 1 mJ/m^2 = 1e-3 N/m, 1 GPa nm = 1 N/m
 NARROWEST_NM = 0.5
@@ -37,12 +38,16 @@ EnergyFactor = Callable[[np.ndarray], np.ndarray]
 def isotropic_energy_factor_GPa(direction: ArrayLike, shear_modulus_GPa: float, poisson_ratio: float) -> np.ndarray:
     """K (3, 3) with the energy of a straight line b.K.b / (4 pi) ln(R / r0) a length (Hirth & Lothe 1982, eq. 3-87).
 
-    mu for the part of b along the line, mu / (1 - nu) across it. An anisotropic K from the sextic solution takes its
-    place where one is given.
+    mu for the part of b along the line, mu / (1 - nu) across it.
     """
     direction = np.asarray(direction, dtype=np.float64)
     along = np.outer(direction, direction) / (direction @ direction)
     return shear_modulus_GPa * (along + (np.eye(3) - along) / (1 - poisson_ratio))
+
+
+def anisotropic_energy_factor(crystal: Crystal) -> EnergyFactor:
+    """K of the crystal's own stiffness by a line's direction, both crystal Cartesian (`strain.stroh`)."""
+    return lambda direction: energy_factor_GPa(crystal.stiffness_GPa, direction)
 
 
 def separation_nm(

@@ -87,7 +87,7 @@ class NoiseConfig:
     """Correlated noise (`render.noise.CorrelatedNoise`)."""
 
     share: float = 0.85
-    fraction: Draw = _draw({"log_uniform": [0.01, 0.12]})
+    fraction: Draw = _draw({"log_uniform": [0.005, 0.12]})
     lag1: Draw = _draw({"uniform": [0.45, 0.85]})
 
     def __post_init__(self) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 
 from physics.crystal import Crystal
 from physics.dislocation import Dislocation
-from physics.dissociation import NARROWEST_NM, dissociated
+from physics.dissociation import NARROWEST_NM, anisotropic_energy_factor, dissociated
 from physics.errors import InputError
 from physics.fault import StackingFault
 from physics.fault_sources import fault_band, frank_loop, wide_fault
@@ -53,15 +53,17 @@ def can_fault(crystal: Crystal) -> bool:
 
 
 def draw_defects(
-    config: Mixture, lines: tuple[Dislocation, ...], specimen: Specimen, rng: np.random.Generator
+    config: Mixture, lines: tuple[Dislocation, ...], specimen: Specimen, elasticity: str, rng: np.random.Generator
 ) -> Defects:
     """The lines, split where they dissociate, with faults, loops and particles as the scene's configuration has them.
+
+    `elasticity` is that of the Scene: the width of ribbons follows from the same one as the strain.
 
     Raises InputError where ribbons are asked of a material whose fault energy is not known.
     """
     made_lines, faults = list(lines), []
     if can_fault(specimen.crystal):
-        made_lines, faults = _split(config, made_lines, specimen, rng)
+        made_lines, faults = _split(config, made_lines, specimen, elasticity, rng)
         for _ in range(int(config.fault_bands.count.draw(rng))):
             new_lines, new_faults = _band(config.fault_bands, specimen, rng)
             made_lines, faults = made_lines + new_lines, faults + new_faults
@@ -72,7 +74,7 @@ def draw_defects(
 
 
 def _split(
-    config: Mixture, lines: list[Dislocation], specimen: Specimen, rng: np.random.Generator
+    config: Mixture, lines: list[Dislocation], specimen: Specimen, elasticity: str, rng: np.random.Generator
 ) -> tuple[list[Dislocation], list[StackingFault]]:
     source = config.dissociation
     if source.share == Fixed(0) or rng.random() >= source.share.draw(rng):
@@ -86,11 +88,12 @@ def _split(
     split: list[Dislocation] = []
     faults: list[StackingFault] = []
     ends_nm = np.array([line.points_nm[end] for line in lines for end in (0, -1)]).reshape(-1, 3)
+    factor = anisotropic_energy_factor(specimen.crystal) if elasticity == "anisotropic" else None
     for line in lines:
         if not line.glissile or line.kind == SLIP_TRACE:
             split.append(line)
             continue
-        new_lines, new_faults = dissociated(line, specimen.crystal, specimen.image_from_crystal, faces=specimen.faces, stacking_fault_mJ_m2=gamma,
+        new_lines, new_faults = dissociated(line, specimen.crystal, specimen.image_from_crystal, faces=specimen.faces, stacking_fault_mJ_m2=gamma, energy_factor=factor,
                                             constricted=_in_nodes(line, ends_nm), narrowest_nm=narrowest_nm, layer=int(rng.integers(2)))  # fmt: skip
         split += [part.canonical() for part in new_lines]
         faults += new_faults

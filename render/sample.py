@@ -106,7 +106,7 @@ def _draw_scene(config: SampleConfig, rng: np.random.Generator) -> Scene:
     if not isinstance(config.scene, NetworkScene):
         crystal = _drawn_crystal(config, config.scene, rng)
         parts = _draw_condition(config, crystal, rng, around)
-        found = draw_defects(config.scene, draw_mixture(config.scene, parts[-1], rng), parts[-1], defects)
+        found = draw_defects(config.scene, draw_mixture(config.scene, parts[-1], rng), parts[-1], config.elasticity, defects)
         return _scene(config, crystal, *parts, found, around)
     from render.network_view import draw_view, smallest_period_nm
 

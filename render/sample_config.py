@@ -71,8 +71,8 @@ class PileUps:
     """
 
     count: Draw = _draw(0)
-    lines: Draw = _draw({"integers": [4, 16]})
-    spacing_px: Draw = _draw({"log_uniform": [7, 30]})
+    lines: Draw = _draw({"integers": [5, 25]})
+    spacing_px: Draw = _draw({"log_uniform": [5, 40]})
     tightening: Draw = _draw({"uniform": [0, 0.8]})
     chord_deg: Draw = _draw({"normal": [0, 18]})
     chord_spread_deg: Draw = _draw({"uniform": [0.5, 4]})
@@ -251,8 +251,8 @@ class FoilConfig:
     """
 
     thickness_nm: Draw = _draw(None)
-    thickness_xi: Draw = _draw({"uniform": [1.8, 5.0]})
-    thickness_limits_nm: tuple[float, float] = (70.0, 320.0)
+    thickness_xi: Draw = _draw({"uniform": [1.8, 8.0]})
+    thickness_limits_nm: tuple[float, float] = (70.0, 400.0)
     normal_uvw: Draw = _draw(None)
     tilt_deg: Draw = _draw({"choice": [0, {"uniform": [0, 25]}]})
     tilt_azimuth_deg: Draw = _draw({"uniform": [0, 360]})
@@ -298,7 +298,7 @@ class BeamConfig:
     g_hkl: Draw = _draw(None)
     s_inv_nm: Draw = _draw(None)
     n: Draw = _draw(None)
-    s_xi: Draw = _draw({"weighted": [[{"uniform": [-0.4, 0.4]}, 1], [{"uniform": [0.4, 1.6]}, 3], [{"uniform": [1.6, 4]}, 1]]})
+    s_xi: Draw = _draw({"weighted": [[{"uniform": [-0.4, 0.4]}, 1], [{"uniform": [0.4, 1.6]}, 3], [{"uniform": [1.6, 5]}, 4]]})
     image: Draw = _draw({"weighted": [["bf", 5], ["df", 1]]})
     image_rotation_deg: Draw = _draw({"uniform": [0, 360]})
     xi_0_prime_over_xi_g: Draw = _draw({"log_uniform": [7, 25]})
@@ -309,7 +309,7 @@ class BeamConfig:
     row: Draw = _draw(None)
     beams_hkl: Draw = _draw(None)
     dark_field_of: Draw = _draw(None)
-    convergence_mrad: Draw = _draw(0.0)
+    convergence_mrad: Draw = _draw({"weighted": [[0, 1], [{"log_uniform": [0.3, 4]}, 1]]})
     aperture_mrad: Draw = _draw(None)
     energy_spread_eV: Draw = _draw(0.0)
     series: tuple[Any, ...] = ()
@@ -435,7 +435,6 @@ KINDS: dict[str, Mixture] = {
         dipoles=Dipoles(count=parse({"weighted": [[0, 3], [1, 1], [2, 1]]}, "count")),
         loops=Loops(count=parse({"weighted": [[0, 4], [{"integers": [1, 6]}, 2]]}, "count")),
         fault_bands=FaultBands(count=parse({"weighted": [[0, 6], [1, 1]]}, "count")),
-        min_lines=2,
         max_lines=60,
         count_field_px=512,
         cluster_share=0.5,

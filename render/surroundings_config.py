@@ -58,15 +58,15 @@ class SurroundingsConfig:
     twin_count: Draw = _draw({"weighted": [[1, 2], [{"integers": [2, 5]}, 1]]})
     twin_width_nm: Draw = _draw({"log_uniform": [5, 150]})
     twin_gap_nm: Draw = _draw({"log_uniform": [10, 300]})
-    deposits: Draw = _draw({"weighted": [[0, 1], [{"log_uniform": [3, 75]}, 3]]})
+    deposits: Draw = _draw({"weighted": [[0, 1], [{"log_uniform": [3, 75]}, 1], [{"uniform": [30, 60]}, 2]]})
     deposit_radius_px: Draw = _draw({"log_uniform": [3.5, 11]})
     deposit_depth: Draw = _draw({"log_uniform": [0.06, 1.2]})
     spots: Draw = _draw({"weighted": [[0, 3], [{"uniform": [0.5, 4]}, 1]]})
     spot_radius_px: Draw = _draw({"log_uniform": [20, 140]})
     near_line_share: Draw = _draw(0.15)
-    film_depth_nm: Draw = _draw({"weighted": [[None, 1], [{"uniform": [3, 9]}, 1]]})
+    film_depth_nm: Draw = _draw({"weighted": [[None, 1], [{"log_uniform": [0.6, 6]}, 3]]})
     trace_length_field: Draw = _draw({"log_uniform": [0.15, 1.5]})
-    trace_held: Draw = _draw({"integers": [1, 3]})
+    trace_held: Draw = _draw({"integers": [1, 6]})
 
     def __post_init__(self) -> None:
         for f in fields(self):

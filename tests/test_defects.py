@@ -34,6 +34,14 @@ def test_lines_held_under_a_film_split_and_keep_their_slip_traces():
     assert {"partial", "slip_trace"} <= kinds
 
 
+def test_ribbons_of_a_scene_are_as_wide_as_its_elasticity_makes_them():
+    """Screws of copper: 0.73 of the isotropic width."""
+    share = {"dissociation": {"share": 1, "stacking_fault_mJ_m2": 12, "narrowest_px": 0.5}}
+    isotropic, anisotropic = (sample(config("dissociated", share, material="cu", elasticity=e), 3) for e in ("isotropic", "anisotropic"))
+    assert isotropic.faults and len(isotropic.faults) == len(anisotropic.faults)
+    assert not any(np.array_equal(a.outline_nm, b.outline_nm) for a, b in zip(isotropic.faults, anisotropic.faults))
+
+
 def test_ribbons_narrower_than_asked_for_stay_one_line():
     drawn = sample(config("dissociated", {"dissociation": {"share": 1, "stacking_fault_mJ_m2": 45, "narrowest_px": 40}}, material="cu"), 3)
     assert not drawn.faults and {line.kind for line in drawn.dislocations}.isdisjoint({"partial"})

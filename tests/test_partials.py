@@ -9,12 +9,14 @@ import pytest
 from physics.beam import BeamCondition, image_from_crystal
 from physics.crystal import Crystal
 from physics.dislocation import Dislocation
-from physics.dissociation import dissociated, ribbon_width_nm, separation_nm
+from physics.dissociation import anisotropic_energy_factor, dissociated, ribbon_width_nm, separation_nm
 from physics.errors import InputError
 from physics.foil import Foil
 from physics.partials import dissociates, fault_shifts, frank_shift, shockley_partials
 from physics.slip import slip_systems
 from physics.sources import GlidePlane, LineShape, bow_out, glide_loop
+from physics.strain.green import stiffness_tensor
+from physics.strain.stroh import line_distortion
 from render.intensity import noise_free_intensity
 from render.scene import Scene
 from render.scene_rules import plane_normal_image
@@ -111,6 +113,24 @@ def test_an_energy_factor_of_ones_own_takes_the_place_of_isotropic_elasticity():
     # b1.b2 = b_p^2 / 2, so that d = 50 GPa b_p^2 / 2 / (2 pi 0.04 N/m).
     assert width == pytest.approx(50 * CU.lattice_nm[0, 0] ** 2 / 6 / 2 / (2 * math.pi * 0.04))
     assert separation_nm([1, 0, 0], [-1, 0, 0], np.eye(3), 10.0) == 0
+
+
+def test_ribbon_of_an_anisotropic_crystal_is_as_wide_as_partials_stress_says():
+    """Along <110> of copper, screw and edge (Hirth & Lothe 1982, ch. 13): the stress of one partial, from the distortion of
+    the sextic solution at the place of the other, does against it the work of the fault."""
+    stiffness = stiffness_tensor(CU.stiffness_GPa)
+    normal = np.ones(3) / 3**0.5
+    for burgers, along, wider in (((0.5, -0.5, 0), [1, -1, 0], 0.73), ((0.5, -0.5, 0), [1, 1, -2], 1.05)):
+        pair = shockley_partials(CU, burgers, (1, 1, 1))
+        left_nm, right_nm = CU.direction_nm(pair.left_uvw), CU.direction_nm(pair.right_uvw)
+        along = np.array(along) / np.linalg.norm(along)
+        width_nm = ribbon_width_nm(CU, burgers, (1, 1, 1), along, stacking_fault_mJ_m2=45, energy_factor=anisotropic_energy_factor(CU))
+        to_left = np.cross(normal, along)
+        beta = line_distortion(CU.stiffness_GPa, along, right_nm, width_nm * to_left)[0]
+        force = np.cross(np.einsum("ijkl,kl->ij", stiffness, beta) @ left_nm, along)  # Peach and Koehler
+        assert abs(force @ to_left) == pytest.approx(45e-3, rel=1e-6)
+        isotropic_nm = ribbon_width_nm(CU, burgers, (1, 1, 1), along, stacking_fault_mJ_m2=45)
+        assert width_nm / isotropic_nm == pytest.approx(wider, abs=0.01)
 
 
 def slip_plane(plane_hkl, burgers_uvw, at=(0, 0, 0), crystal=CU, beam=BEAM):

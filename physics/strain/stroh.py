@@ -49,10 +49,9 @@ def line_distortion(
     return beta / (2 * math.pi * rho)[:, None, None]
 
 
-def energy_factor_GPa(stiffness_GPa: ArrayLike, line_sense: ArrayLike, burgers_nm: ArrayLike) -> float:
-    """K in E/L = K b^2/(4 pi) ln(R/r0) for a Burgers vector of that direction: mu of a screw, mu/(1 - nu) of an edge."""
-    direction = _unit(burgers_nm)
-    return float(direction @ _averages(stiffness_tensor(checked_stiffness(stiffness_GPa)), _unit(line_sense))[1] @ direction)
+def energy_factor_GPa(stiffness_GPa: ArrayLike, line_sense: ArrayLike) -> np.ndarray:
+    """K (3, 3), the B above: E/L = b.K.b/(4 pi) ln(R/r0). In an isotropic crystal mu along the line, mu/(1 - nu) across it."""
+    return _averages(stiffness_tensor(checked_stiffness(stiffness_GPa)), _unit(line_sense))[1]
 
 
 def _unit(vector: ArrayLike) -> np.ndarray:
