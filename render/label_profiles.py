@@ -8,7 +8,7 @@ from __future__ import annotations
 import numba
 import numpy as np
 
-from physics.contrast.columns import column_values
+from physics.contrast.columns import column_values, plane_waves
 from physics.contrast.profiles import across_nm, line_profiles
 from physics.dislocation import Dislocation
 from physics.strain.chords import chord_trees
@@ -69,9 +69,12 @@ def _compiled(
         number = np.where(partial, np.cumsum(partial) - 1, -1)
     across = reach_nm * np.array([-1.0, 0.0, 1.0]) if scene.foil.smooth else across_nm(reach_nm)
     entrance_nm, exit_nm, s_inv_nm = _surroundings(*_columns(curves, across), scene, specimen)
+    thickest_nm = float((specimen.foil.entrance_z_nm - specimen.foil.exit_z_nm).max())
+    offsets, weights = plane_waves(specimen.spread, specimen.g_image_inv_nm, None, thickest_nm)
     return line_profiles(
         trees, alone, line_of, curves.at_nm, curves.normal, reach_nm, entrance_nm, exit_nm, s_inv_nm, specimen.two_beam,
         fault_z_nm=heights, fault_phase_rad=phases, fault_profile=number, image=scene.beam.image,
+        offsets_inv_nm=offsets[:, 1], weights=weights,
     )  # fmt: skip
 
 

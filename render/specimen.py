@@ -58,9 +58,8 @@ class Specimen:
 
     @property
     def two_beam_isotropic(self) -> bool:
-        """Whether the image is that of two beams and one plane wave in an isotropic crystal, for which labels have a
-        compiled route."""
-        return self.beams is None and self.spread is None and self.stiffness_image_GPa is None
+        """Whether the image is that of two beams in an isotropic crystal, for which labels have a compiled route."""
+        return self.beams is None and self.stiffness_image_GPa is None
 
     @property
     def directions_inv_nm(self) -> np.ndarray | list[np.ndarray]:

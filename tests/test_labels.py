@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -350,10 +352,12 @@ def test_probes_agree_with_dense_columns(s_inv_nm, image):
     assert (wide <= np.maximum(0.1 * half_nm[np.abs(wanted) > 0.02], 0.25)).mean() >= 0.9
 
 
+@pytest.mark.parametrize("spread", [{}, {"convergence_mrad": 2.0, "s_inv_nm": 0.02}, {"convergence_mrad": 1.0, "energy_spread_eV": 2.0, "s_inv_nm": 0.02, "image": "df"}])
 @pytest.mark.parametrize("foil", [{}, {"wedge_deg": 10, "curvature_inv_um": 0.5, "normal_uvw": (0.2, 0.1, 1)}])
-def test_the_compiled_route_agrees_with_the_general_one(foil):
+def test_the_compiled_route_agrees_with_the_general_one(foil, spread):
     specimen = scene(
-        straight((0.5, 0, 0.5), (1, 0, 1)), straight((0.5, 0.5, 0), (1, 1, 0.1)), foil=Foil(thickness_nm=100, **foil)
+        straight((0.5, 0, 0.5), (1, 0, 1)), straight((0.5, 0.5, 0), (1, 1, 0.1)), foil=Foil(thickness_nm=100, **foil),
+        beam=replace(BEAM, **spread),
     )
     placed = Specimen.of(specimen)
     probed = probe(specimen, placed)

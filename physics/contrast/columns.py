@@ -185,7 +185,7 @@ def perfect_columns(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Bright- and dark-field intensity of columns without any defect; arguments as for `column_image`."""
     s, t = np.broadcast_arrays(np.asarray(s_inv_nm, dtype=np.float64), np.asarray(thickness_nm, dtype=np.float64))
-    offsets, weights = _points(spread, g_image_inv_nm, beams, float(t.max(initial=0.0)))
+    offsets, weights = plane_waves(spread, g_image_inv_nm, beams, float(t.max(initial=0.0)))
     if beams is None:
         parts = np.array([two_beams.perfect_crystal(two_beam, s + offset, t) for offset in offsets[:, 1]])
         bright, dark = np.tensordot(weights, parts, axes=1)
@@ -199,7 +199,7 @@ def _bright_and_dark(every: np.ndarray, beams: BeamSet | None) -> tuple[np.ndarr
     return (every[0], every[1]) if beams is None else (every[beams.origin], every[beams.dark])
 
 
-def _points(
+def plane_waves(
     spread: Spread | None, g_image_inv_nm: ArrayLike, beams: BeamSet | None, thickness_nm: float
 ) -> tuple[np.ndarray, np.ndarray]:
     """Offsets (Q, N) of the excitation errors and weights (Q,); N is 2, 000 and g, without `beams`."""
@@ -220,7 +220,7 @@ def _direct(
     segments, plates = _plates(segments, plate, 1 if beams is None else len(beams.directions[0]))
     elastic = (poisson_ratio, core_nm, stiffness_image_GPa)
     fault_z, fault_phase = _fault_arrays(fault_z_nm, fault_phase_rad, len(columns), beams)
-    offsets, weights = _points(spread, g_image_inv_nm, beams, float((columns[:, 2] - columns[:, 3]).max(initial=0)))
+    offsets, weights = plane_waves(spread, g_image_inv_nm, beams, float((columns[:, 2] - columns[:, 3]).max(initial=0)))
     if beams is None:
         rows = _rows(segments, g_image_inv_nm, *elastic, exact=True)
         intensity, total = np.empty((len(columns), 2)), np.zeros((len(columns), 2))
@@ -277,7 +277,7 @@ def _tiled(
     filled = columns[:, 2] > columns[:, 3]
     top = float(columns[filled, 2].max())
     depth = top - float(columns[filled, 3].min())
-    offsets, weights = _points(spread, g_image_inv_nm, beams, float((columns[:, 2] - columns[:, 3]).max()))
+    offsets, weights = plane_waves(spread, g_image_inv_nm, beams, float((columns[:, 2] - columns[:, 3]).max()))
     if beams is None:
         # Each tile as fine as its own columns ask for: a few at a torn edge may lie far from the Bragg condition.
         farthest = np.maximum.reduceat(np.where(filled, np.abs(columns[:, 4]), 0.0), tiling.first[:-1])

@@ -77,13 +77,16 @@ def line_profiles(
     fault_phase_rad: ArrayLike | None = None,
     fault_profile: ArrayLike | None = None,
     image: str = "bf",
+    offsets_inv_nm: ArrayLike = (0.0,),
+    weights: ArrayLike = (1.0,),
 ) -> tuple[np.ndarray, np.ndarray]:
     """Intensity (P, M) float32 with the line and without it, incident beam 1, in bright ("bf") or dark field ("df").
 
     Profile p stands at at_nm[p] (x, y) along normal[p] and sees line[p] of `trees` with its `outcrops`. `entrance_z_nm`, `exit_z_nm` and
     `s_inv_nm` are (P, M), or (P, 3) at -reach, in the middle and at +reach, taken as parabolas between. `fault_z_nm` (F, P', M)
     are the heights of faults in the columns of those profiles whose number in it fault_profile[p] is (-1: none); the
-    background of these keeps the faults.
+    background of these keeps the faults. The intensity is the mean over plane waves (Q,), of which each has that offset of s
+    and that weight (`contrast.spread`).
     """
     require(image in ("bf", "df"), "image", "be bf or df", image)
     line = np.ascontiguousarray(line, dtype=np.int64)
@@ -96,11 +99,12 @@ def line_profiles(
         fault_z, phase = np.ascontiguousarray(fault_z_nm, dtype=np.float64), np.array(fault_phase_rad, dtype=np.float64)
         fault_of = np.ascontiguousarray(fault_profile, dtype=np.int64)
     beam = np.array([1 / two_beam.xi_g_nm, 1 / two_beam.xi_g_prime_nm, 1 / two_beam.xi_0_prime_nm])
+    waves = np.array([offsets_inv_nm, weights], dtype=np.float32)
     intensity = np.empty((2, count, len(across)), np.float32)
     over_threads(
         _profiles, count, trees.rows, trees.silent, trees.first, trees.skip, trees.spheres, trees.areas_nm2, trees.strength,
         outcrops.first, outcrops.places, outcrops.tables, outcrops.foil_from_image, outcrops.core_nm,
-        line, geometry, across, faces, beam, fault_z, phase, fault_of, image == "df", intensity,
+        line, geometry, across, faces, beam, waves, fault_z, phase, fault_of, image == "df", intensity,
     )  # fmt: skip
     return intensity[0], intensity[1]
 
@@ -108,7 +112,7 @@ def line_profiles(
 @numba.njit(cache=True, error_model="numpy", nogil=True)
 def _profiles(
     begin, end, rows, silent, first, skip, spheres, areas, strength, outcrop_first, places, tables, rotation, core, line, geometry,
-    across, faces, beam, fault_z, phase, fault_of, dark, intensity,
+    across, faces, beam, waves, fault_z, phase, fault_of, dark, intensity,
 ):  # fmt: skip
     count = len(across)
     reach = across[-1]
@@ -138,6 +142,7 @@ def _profiles(
             top[c] -= middle
             bottom[c] -= middle
         half = (highest - lowest) / 2
+        steepest += np.abs(waves[0]).max()
         widest = WIDEST_STEP / (math.pi * math.sqrt(steepest * steepest + beam[0] * beam[0]))
         a, b = first[line[p]], first[line[p] + 1]
         if b - a > len(chosen):
@@ -163,7 +168,7 @@ def _profiles(
                 edges[k] = half - k * (2 * half / total)
             _pass_columns(
                 packed[:0], places[:0], tables[:0], rotation, core, x, y, s, top, bottom, edges, total, cuts, sorted_f, phase, beam,
-                absorbed, dark, intensity[1, p],
+                waves, absorbed, dark, intensity[1, p],
             )  # fmt: skip
             same_background = p if faults == 0 else -1
         total, edges = _panel_edges(near[:close], rows[a, CORE_SQ] if b > a else 1.0, reach, half, widest, edges)
@@ -174,8 +179,8 @@ def _profiles(
                 own[o, i] -= rotation[i, 0] * px + rotation[i, 1] * py + rotation[i, 2] * middle
         own_tables = tables[outcrop_first[line[p]] : outcrop_first[line[p] + 1]]
         _pass_columns(
-            packed[:number], own, own_tables, rotation, core, x, y, s, top, bottom, edges, total, cuts, sorted_f, phase, beam, absorbed, dark,
-            intensity[0, p],
+            packed[:number], own, own_tables, rotation, core, x, y, s, top, bottom, edges, total, cuts, sorted_f, phase, beam, waves,
+            absorbed, dark, intensity[0, p],
         )  # fmt: skip
 
 
@@ -281,9 +286,13 @@ def _sort_faults(fault_z, middle, sorted_z, sorted_f):
 
 @numba.njit(cache=True, error_model="numpy")
 def _pass_columns(
-    packed, outcrops, tables, rotation, core, x, y, s, top, bottom, edges, panels, cut_z, cut_f, phase, beam, absorbed, dark, intensity
+    packed, outcrops, tables, rotation, core, x, y, s, top, bottom, edges, panels, cut_z, cut_f, phase, beam, waves, absorbed,
+    dark, intensity,
 ):  # fmt: skip
-    """Fill `intensity` (M,) of one beam. Each panel has F + 1 parts, one after each fault; most have no length."""
+    """Fill `intensity` (M,) of one beam. Each panel has F + 1 parts, one after each fault; most have no length.
+
+    The field is computed once for all plane waves.
+    """
     count, parts = len(x), len(cut_z) + 1
     total = panels * parts
     length = np.empty((total, count), np.float32)
@@ -309,22 +318,27 @@ def _pass_columns(
         add_points(packed[k], flat_x, flat_y, flat_z, flat_field)
     if len(outcrops):
         _add_outcrops(outcrops, tables, rotation, core, length, px, py, pz, field)
-    state = np.zeros((4, count), np.float32)
-    state[0] = _ONE
-    for n in range(total):
-        _pass_panel(length[n], field[n, 0], field[n, 1], s, beam, state)
-        if parts > 1 and n % parts < parts - 1:
-            k, f = n // parts, n % parts
-            for c in range(count):
-                z = cut_z[f, c]
-                if z <= edges[k] and z > edges[k + 1] and z < top[c] and z > bottom[c]:
-                    angle = phase[cut_f[f, c]]
-                    cosine, sine = np.float32(math.cos(angle)), np.float32(math.sin(angle))
-                    u, v = state[2, c], state[3, c]
-                    state[2, c], state[3, c] = cosine * u - sine * v, sine * u + cosine * v
+    state, own_s = np.empty((4, count), np.float32), np.empty(count, np.float32)
     a, b = (state[2], state[3]) if dark else (state[0], state[1])
-    for c in range(count):
-        intensity[c] = absorbed[c] * (a[c] * a[c] + b[c] * b[c])
+    intensity[:] = _ZERO
+    for wave in range(waves.shape[1]):
+        state[:] = _ZERO
+        state[0] = _ONE
+        for c in range(count):
+            own_s[c] = s[c] + waves[0, wave]
+        for n in range(total):
+            _pass_panel(length[n], field[n, 0], field[n, 1], own_s, beam, state)
+            if parts > 1 and n % parts < parts - 1:
+                k, f = n // parts, n % parts
+                for c in range(count):
+                    z = cut_z[f, c]
+                    if z <= edges[k] and z > edges[k + 1] and z < top[c] and z > bottom[c]:
+                        angle = phase[cut_f[f, c]]
+                        cosine, sine = np.float32(math.cos(angle)), np.float32(math.sin(angle))
+                        u, v = state[2, c], state[3, c]
+                        state[2, c], state[3, c] = cosine * u - sine * v, sine * u + cosine * v
+        for c in range(count):
+            intensity[c] += waves[1, wave] * absorbed[c] * (a[c] * a[c] + b[c] * b[c])
 
 
 @numba.njit(cache=True, error_model="numpy", fastmath={"contract"})
