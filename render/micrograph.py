@@ -65,7 +65,7 @@ class Line:
 class Distractor:
     """Something that is not a dislocation but looks like one: a curve `points_px` (K, 2) float32, a `mask` (Y, X) bool, or both.
 
-    `kind` is a word such as slip_trace, particle, fault_band, boundary, bend_contour, edge, text.
+    `kind` is a word such as slip_trace, particle, fault_band, boundary, bend_contour, fringe, edge, text.
     """
 
     kind: str

@@ -38,7 +38,7 @@ def maps_of(*distractors, settings=STRIDE_1, view=None):
 
 def test_every_kind_of_the_renderer_has_its_group():
     kinds = {"slip_trace": THIN, "edge": THIN, "particle": SPOT, "precipitate": SPOT, "void": SPOT, "cluster": SPOT,
-             "fault_band": BAND, "boundary": BAND, "bend_contour": BAND, "text": TEXT}  # fmt: skip
+             "fault_band": BAND, "boundary": BAND, "bend_contour": BAND, "fringe": BAND, "text": TEXT}  # fmt: skip
     for kind, group in kinds.items():
         maps = maps_of(area(kind, slice(4, 9), slice(3, 8)))
         assert [m.any() for m in maps] == [g == group for g in range(len(DISTRACTOR_GROUPS))], kind

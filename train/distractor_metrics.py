@@ -23,7 +23,7 @@ from train.curves import clip_to_frame, headings, resample
 if TYPE_CHECKING:
     from train.metrics import Truth
 
-BAND_KINDS = ("boundary", "fault_band", "bend_contour", "edge")  # an edge may be a curve, or a lip of some width
+BAND_KINDS = ("boundary", "fault_band", "bend_contour", "fringe", "edge")  # an edge may be a curve, or a lip of some width
 WHOLE_KINDS = ("text",)  # a mask of these is one thing, however many parts it has
 PARALLEL_COSINE = float(np.cos(np.radians(30)))
 CALLED_PX = 5.0

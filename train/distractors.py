@@ -21,7 +21,7 @@ from train.targets import TargetSettings
 
 GROUP_OF_KIND = {
     "slip_trace": "thin", "edge": "thin", "particle": "spot", "precipitate": "spot", "void": "spot", "cluster": "spot",
-    "fault_band": "band", "boundary": "band", "bend_contour": "band", "text": "text",
+    "fault_band": "band", "boundary": "band", "bend_contour": "band", "fringe": "band", "text": "text",
 }  # fmt: skip
 UNKNOWN = -1.0  # in a target: nobody knows whether there is a distractor
 
