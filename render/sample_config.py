@@ -309,7 +309,7 @@ class BeamConfig:
     row: Draw = _draw(None)
     beams_hkl: Draw = _draw(None)
     dark_field_of: Draw = _draw(None)
-    convergence_mrad: Draw = _draw({"weighted": [[0, 1], [{"log_uniform": [0.3, 4]}, 1]]})
+    convergence_mrad: Draw = _draw({"weighted": [[0, 1], [{"log_uniform": [0.2, 2]}, 1]]})
     aperture_mrad: Draw = _draw(None)
     energy_spread_eV: Draw = _draw(0.0)
     series: tuple[Any, ...] = ()
