@@ -125,14 +125,13 @@ def _changes(there: np.ndarray, within: np.ndarray | None = None) -> np.ndarray:
 
 
 def _edges(scene: Scene, specimen: Specimen) -> list[Distractor]:
-    """Borders of holes and tears, and the rolled-up lips of tears. Where a tear opens into a hole neither has a border."""
+    """Borders of holes and tears, and the rolled-up lips of tears. Where one opens into another neither has a border."""
     rolled = specimen.foil.rolled_nm > 0
     found = [Distractor(kind="edge", mask=rolled)] if rolled.any() else []
-    tears = [tear.opening for tear in scene.foil.tears]
-    openings = [*scene.foil.openings, *tears]
+    openings = [*scene.foil.openings, *(tear.opening for tear in scene.foil.tears)]
     for i, opening in enumerate(openings):
         closed = np.concatenate([opening.outline_nm, opening.outline_nm[:1]])
-        others = openings[:i] + openings[i + 1 :] if i >= len(scene.foil.openings) else tears
+        others = openings[:i] + openings[i + 1 :]
         fine = divided(closed, (TORN_STEP_PX if others else EDGE_STEP_PX) * scene.pixel_nm)
         for piece in _outside(fine, others):
             points = np.column_stack([piece, np.zeros(len(piece))])

@@ -122,6 +122,15 @@ def test_a_deposit_over_a_hole_has_fallen_through():
     assert "particle" not in {d.kind for d in micrograph.distractors}
 
 
+def test_a_hole_has_no_border_within_another():
+    inner = Opening(outline_nm=[[-8.0, -8.0], [8.0, -8.0], [8.0, 8.0], [-8.0, 8.0]])
+    beside = Opening(outline_nm=[[10.0, -10.0], [35.0, -10.0], [35.0, 10.0], [10.0, 10.0]])
+    edges = [d for d in simulate(scene(foil={"openings": (Opening(outline_nm=SQUARE), inner, beside)})).distractors if d.kind == "edge"]
+    x_nm, y_nm = (np.concatenate([d.points_px for d in edges]) - [47.5, 31.5]).T
+    assert (np.maximum(np.abs(x_nm), np.abs(y_nm)) > 19.9).all()  # none of the inner hole's, none of the third one's in the first
+    assert (x_nm > 34.9).any() and not ((np.abs(x_nm - 20) < 0.1) & (np.abs(y_nm) < 9)).any()
+
+
 def test_a_bend_contour_is_labelled_where_s_passes_zero():
     s = scene(foil={"curvature_inv_um": 0.3})
     (contour,) = [d for d in simulate(s).distractors if d.kind == "bend_contour"]
