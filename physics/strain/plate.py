@@ -65,7 +65,7 @@ from physics.strain.plate_grid import (
     spread_over,
     wave_vectors,
 )  # fmt: skip
-from physics.strain.plate_levels import CHORD, SHARES, handed_on, level_box
+from physics.strain.plate_levels import CHORD, REACH, SHARES, handed_on, level_box
 from physics.strain.plate_lines import (
     PlateLines,
     led_off,
@@ -261,7 +261,9 @@ class _Plate:
         lines = led_off(lines, box, self.faces)
         shifts = np.stack([turns(p, box, self.faces) for p in (lines.start_nm, lines.end_nm)])
         return line_waves(
-            lines.start_nm, lines.end_nm, lines.burgers_nm, lines.outcrops, shifts, kx, ky, self.thickness_nm / 2, self.poisson_ratio
+            lines.start_nm, lines.end_nm, lines.burgers_nm, lines.outcrops, shifts, kx, ky, self.thickness_nm / 2, self.poisson_ratio,
+            # Longer waves, of which coarser grids have a share, bend a plate by many times their own traction.
+            single_from_inv_nm=REACH / (SHARES[0] * self.thickness_nm),
         )  # fmt: skip
 
     @cached_property
