@@ -42,6 +42,24 @@ def test_of_a_slip_trace_the_pieces_with_contrast_are_kept():
     assert seen_distractors(background(), [trace]) == ()
 
 
+def test_a_rendered_slip_trace_with_a_mask_is_judged_as_its_curve():
+    points = np.array([[2, 50.5], [125, 50.5]])
+    trace = Distractor(kind="slip_trace", points_px=points, mask=np.abs(Y - 50.5) < 12)
+    assert seen_distractors(background(), [trace]) == ()
+    kept = seen_distractors(background() * (1 - 0.25 * np.exp(-((Y - 50.5) ** 2) / 8)), [trace])
+    assert len(kept) == 4 and all(piece.mask is None for piece in kept)
+
+
+@pytest.mark.parametrize(("depth", "noise", "seen"), [(0.3, 0.02, True), (0.03, 0.02, False), (0.15, 0.5, False)])
+def test_fringes_are_seen_where_they_stand_out_from_noise(depth, noise, seen):
+    within = X > 64
+    fringe = Distractor(kind="fringe", mask=within & (np.cos(2 * np.pi * X / 10) > 0.5))
+    image = background(noise) * (1 + depth * within * np.cos(2 * np.pi * X / 10))
+    kept = seen_distractors(image, [fringe])
+    assert bool(kept) == seen
+    assert not kept or kept[0].mask.sum() > 0.8 * fringe.mask.sum()
+
+
 def test_a_trace_is_seen_in_the_same_places_whichever_way_it_runs():
     shade = 0.2 * np.exp(-(((X - Y) / np.sqrt(2)) ** 2) / 8)
     points = np.array([[5.0, 5.0], [120.0, 120.0]])

@@ -2,7 +2,8 @@
 
 The renderer knows a slip trace of a tenth of a nanometre and a deposit of a hundredth of a mean free path; asked for
 them, a network learns that its distractor maps mean nothing. A spot is seen where its inside differs from its rim, a
-thin line, in pieces of PIECE_PX, where its profile differs from what lies to both sides. Bands and text always are.
+thin line, in pieces of PIECE_PX, where its profile differs from what lies to both sides, a stretch of fringes where most of
+it stands out from its surroundings. Other bands and text always are.
 
 Axes: (Y, X) image rows and columns, V vertices of a curve, S places along a piece, T places across it.
 """
@@ -12,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 import numpy as np
-from scipy.ndimage import binary_dilation, find_objects, map_coordinates
+from scipy.ndimage import binary_dilation, find_objects, gaussian_filter, label, map_coordinates
 
 from render import Distractor
 from train.curves import resample
@@ -26,6 +27,9 @@ ACROSS_PX = np.arange(-12.0, 13.0)
 CENTRE = np.abs(ACROSS_PX) <= 4
 FLANKS = np.abs(ACROSS_PX) >= 8
 SHORTEST_PLACES = 8
+# Fringes stand out between these two blurs of the image, by FAINTEST and DEVIATIONS, in this share of a stretch.
+FRINGE_BLURS_PX = (1.5, 8.0)
+FRINGE_SHARE = 0.3
 
 
 def seen_distractors(image: np.ndarray, distractors: Iterable[Distractor], black: float = 0.0) -> tuple[Distractor, ...]:
@@ -39,7 +43,11 @@ def _seen(light: np.ndarray, distractor: Distractor) -> Iterator[Distractor]:
     if group == "spot" and distractor.mask is not None:
         if _spot_is_seen(light, distractor.mask):
             yield distractor
-    elif group == "thin" and distractor.mask is None:
+    elif distractor.kind == "fringe":
+        seen = _seen_fringes(light, np.asarray(distractor.mask, dtype=bool))
+        if seen.any():
+            yield Distractor(kind=distractor.kind, mask=seen)
+    elif group == "thin" and distractor.points_px is not None:
         for piece in _pieces(distractor.points_px):
             if _line_is_seen(light, piece):
                 yield Distractor(kind=distractor.kind, points_px=piece.astype(np.float32))
@@ -66,6 +74,19 @@ def _differs(inside: np.ndarray, outside: np.ndarray) -> bool:
     # Noise is correlated over two to three pixels: six of them are one measurement.
     least = max(FAINTEST * background, DEVIATIONS * noise / np.sqrt(max(1.0, inside.size / 6)))
     return abs(float(np.median(inside)) - background) > least
+
+
+def _seen_fringes(light: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """The connected stretches of a mask (Y, X) in which enough differs from what lies around."""
+    fine, wide = (gaussian_filter(light, sigma) for sigma in FRINGE_BLURS_PX)
+    # What the fine blur leaves of noise, from differences of neighbours as far apart as it reaches.
+    step = int(2 * FRINGE_BLURS_PX[0])
+    noise = 1.4826 * float(np.median(np.abs(fine[:, step:] - fine[:, :-step]))) / np.sqrt(2)
+    stands_out = np.abs(fine - wide) > np.maximum(FAINTEST * wide, DEVIATIONS * noise)
+    stretches, count = label(mask)
+    share = np.bincount(stretches.ravel(), stands_out.ravel(), count + 1) / np.maximum(np.bincount(stretches.ravel(), minlength=count + 1), 1)
+    share[0] = 0.0
+    return (share >= FRINGE_SHARE)[stretches]
 
 
 def _pieces(points_px: np.ndarray) -> Iterator[np.ndarray]:
