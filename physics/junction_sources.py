@@ -17,7 +17,7 @@ from scipy.optimize import minimize
 from physics.clipping import Faces, between_faces
 from physics.crystal import Crystal
 from physics.dislocation import Dislocation
-from physics.dissociation import GPA_NM_PER_MJ_M2, dissociated
+from physics.dissociation import GPA_NM_PER_MJ_M2, EnergyFactor, dissociated
 from physics.errors import require
 from physics.fault import StackingFault
 from physics.partials import shockley_partials
@@ -66,14 +66,17 @@ def junction(
 
 def dissociated_junction(
     lines: list[Dislocation], crystal: Crystal, image_from_crystal: np.ndarray, faces: Faces, *,
-    stacking_fault_mJ_m2: float | None = None,
+    stacking_fault_mJ_m2: float | None = None, energy_factor: EnergyFactor | None = None,
 ) -> Pieces:  # fmt: skip
-    """A `junction` whose four arms are split into partials that meet again in the nodes; the product stays whole."""
+    """A `junction` whose four arms are split into partials that meet again in the nodes; the product stays whole.
+
+    `energy_factor` as for `dissociated`.
+    """
     split, faults = [lines[0]], []
     for arm in lines[1:]:
         at_start = any(np.array_equal(arm.points_nm[0], lines[0].points_nm[end]) for end in (0, -1))
         new_lines, new_faults = dissociated(arm, crystal, image_from_crystal, faces=faces, stacking_fault_mJ_m2=stacking_fault_mJ_m2,
-                                            constricted=(at_start, not at_start))  # fmt: skip
+                                            energy_factor=energy_factor, constricted=(at_start, not at_start))  # fmt: skip
         split, faults = split + new_lines, faults + new_faults
     return split, faults
 

@@ -95,6 +95,8 @@ def render_dataset(
         # Else the run would end at the first frame that has one.
         require(not any(sampling.surroundings.twin_share.values()), "surroundings.twin_share", f"be 0 on {device}", "more",
                 "twins are modelled on the CPU only")  # fmt: skip
+        require(not any(sampling.beam.convergence_mrad.values()), "beam.convergence_mrad", f"be 0 on {device}", "more",
+                "averages over plane waves are modelled on the CPU only")  # fmt: skip
     state = _state(path, attributes)
     if state == "complete":
         return path

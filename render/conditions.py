@@ -48,6 +48,9 @@ def draw_beam(config: BeamConfig, crystal: Crystal, rng: np.random.Generator) ->
     }  # fmt: skip
     for name in ("row", "beams_hkl", "dark_field_of", "convergence_mrad", "energy_spread_eV", "aperture_mrad", "debye_waller"):
         options[name] = getattr(config, name).draw(rng)
+    many = options["row"] is not None or options["beams_hkl"] is not None or options["aperture_mrad"] is not None
+    if many and not isinstance(config.convergence_mrad, Fixed):
+        options["convergence_mrad"] = 0.0  # hundreds of plane waves an image, not to be had by chance
     if options["image"] != "df":
         options["dark_field_of"] = None
     s_inv_nm, n, s_xi = config.s_inv_nm.draw(rng), config.n.draw(rng), config.s_xi.draw(rng)

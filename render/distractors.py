@@ -17,6 +17,7 @@ from physics.opening import Opening
 from physics.particle import DISCS
 from physics.polygon import polygon_covers
 from physics.slip_trace import SLIP_TRACE
+from render.label_profiles import LEAST_BACKGROUND
 from render.labels import effective_extinction_nm, label_lines
 from render.micrograph import Distractor
 from render.scene import Scene
@@ -27,10 +28,11 @@ from render.specimen import LEAST_PHASE_RAD, Specimen, fault_heights
 CONTOUR_HALF_WIDTH = 0.35
 CONTOUR_VARIATION = 1.5
 # The foil alone shows a line where its intensity differs by this share from the mean over LINE_WIDTH of xi_eff around.
-FRINGE_CONTRAST = 0.04
+FRINGE_CONTRAST = 0.06
 LINE_WIDTH = 1 / 3
-FRINGE_STEP_PX = 2
-# Less than this varies no foil's intensity by FRINGE_CONTRAST: of the length of its columns, and of s xi_g.
+# Every so manieth pixel is asked, of two beams and of more.
+FRINGE_STEP_PX = (2, 4)
+# Foils that vary by less are taken as even: the length of columns, and s xi_g.
 STEP_NM, STEP_W = 0.1, 0.01
 EDGE_STEP_PX = 4.0  # vertices of an edge stand no farther apart, so that one that crosses the frame has some in it
 TORN_STEP_PX = 1.0  # no farther than this from where a tear opens into a hole does its border end
@@ -167,20 +169,20 @@ def _bend_contour(scene: Scene, specimen: Specimen) -> list[Distractor]:
 def _fringes(scene: Scene, specimen: Specimen) -> list[Distractor]:
     """Where the foil alone varies as lines do: thickness fringes, the sides of bend contours, steps of terraces.
 
-    Of the first grain, without its twins, and on every FRINGE_STEP_PXth pixel; the width of a line is about xi_eff / 3
-    (Hirsch et al. 1977, ch. 7).
+    Of the first grain, without its twins; the width of a line is about xi_eff / 3 (Hirsch et al. 1977, ch. 7).
     """
-    foil, near = specimen.foil, (slice(None, None, FRINGE_STEP_PX),) * 2
+    step_px = FRINGE_STEP_PX[0 if specimen.beams is None else 1]
+    foil, near = specimen.foil, (slice(None, None, step_px),) * 2
     path_nm, s_inv_nm = (foil.entrance_z_nm - foil.exit_z_nm)[near], foil.s_inv_nm[near]
     there = (path_nm > 0) & (foil.second_grain_nm[near] == 0) & ~(foil.twins_nm[(slice(None), *near)] > 0).any(axis=0)
     if not there.any() or (np.ptp(path_nm[there]) < STEP_NM and np.ptp(s_inv_nm[there]) * specimen.two_beam.xi_g_nm < STEP_W):
         return []
     intensity = np.zeros(path_nm.shape)
     intensity[there] = specimen.perfect_columns(s_inv_nm[there], path_nm[there])[0 if scene.beam.image == "bf" else 1]
-    sigma = max(1.0, LINE_WIDTH * effective_extinction_nm(scene, specimen) / (FRINGE_STEP_PX * scene.pixel_nm))
+    sigma = max(1.0, LINE_WIDTH * effective_extinction_nm(scene, specimen) / (step_px * scene.pixel_nm))
     covered_share, mean = (gaussian_filter(array, sigma, mode="nearest") for array in (there.astype(float), intensity))
-    differs = there & (np.abs(intensity * covered_share - mean) > FRINGE_CONTRAST * mean)
-    mask = np.repeat(np.repeat(differs, FRINGE_STEP_PX, axis=0), FRINGE_STEP_PX, axis=1)[: scene.shape[0], : scene.shape[1]]
+    differs = there & (np.abs(intensity * covered_share - mean) > FRINGE_CONTRAST * np.maximum(mean, LEAST_BACKGROUND * covered_share))
+    mask = np.repeat(np.repeat(differs, step_px, axis=0), step_px, axis=1)[: scene.shape[0], : scene.shape[1]]
     return [Distractor(kind="fringe", mask=mask)]
 
 

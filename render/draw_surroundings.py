@@ -30,6 +30,7 @@ REFERENCE_AREA_PX = 512 * 512
 OUTLINE_VERTICES = 180
 # Mean free paths in nm, for electrons that stay in a usual aperture: carbonaceous at 200 kV, and heavier oxides.
 LIGHT_PATH_NM, HEAVY_PATH_NM = 150.0, 60.0
+ROUGHNESS_COVERED = 2.5
 
 
 def surrounded_foil(
@@ -99,13 +100,18 @@ def draw_deposits(
 
 
 def draw_film(
-    config: SurroundingsConfig, shape: tuple[int, int], pixel_nm: float, rng: np.random.Generator
+    config: SurroundingsConfig, foil: Foil, shape: tuple[int, int], pixel_nm: float, rng: np.random.Generator
 ) -> Film | None:  # fmt: skip
-    """The film that holds slip traces, None where lines run out to the faces."""
+    """The film that holds slip traces, None where lines run out to the faces.
+
+    On a rough face it is at least ROUGHNESS_COVERED times its roughness deep: faces are relaxed as if they were smooth, and
+    a trace should lie below that.
+    """
     depth_nm, length, held = (getattr(config, name).draw(rng) for name in ("film_depth_nm", "trace_length_field", "trace_held"))
     if not depth_nm:
         return None
-    return Film(depth_nm=float(depth_nm), trace_length_nm=length * max(field_nm(shape, pixel_nm)), held=int(held))
+    depth_nm = max(float(depth_nm), ROUGHNESS_COVERED * (foil.relief.roughness_nm if foil.relief else 0.0))
+    return Film(depth_nm=depth_nm, trace_length_nm=length * max(field_nm(shape, pixel_nm)), held=int(held))
 
 
 def _relief(config: SurroundingsConfig, pixel_nm: float, rng: np.random.Generator) -> Relief | None:

@@ -187,7 +187,7 @@ def _draw_condition(
     foil = draw_foil(config.foil, crystal, beam, thickness_nm, max(field_nm(config.shape, pixel_nm)), rng)
     foil = surrounded_foil(_surroundings(config), foil, crystal, beam, config.shape, pixel_nm, around)
     detector = draw_detector(config.detector, config.shape, pixel_nm, crystal, beam, rng)
-    film = draw_film(_surroundings(config), config.shape, pixel_nm, around)
+    film = draw_film(_surroundings(config), foil, config.shape, pixel_nm, around)
     return beam, foil, detector, Specimen.of(crystal, foil, beam, config.shape, pixel_nm, film)
 
 

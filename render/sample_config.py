@@ -282,7 +282,8 @@ class BeamConfig:
     reflection in it. The excitation error is `s_inv_nm`, or `n` in the notation (g, ng), or `s_xi` = s xi_g.
 
     `row` (multiples of g) or `beams_hkl` ask for many beams, null for two; `dark_field_of` for the one that forms
-    dark-field images, null for g. `convergence_mrad` is a semi-angle, `energy_spread_eV` a full width at half maximum.
+    dark-field images, null for g. `convergence_mrad` is a semi-angle, `energy_spread_eV` a full width at half maximum; a
+    distribution of the former holds for two beams without `aperture_mrad`, else it is 0; a number holds always.
 
     `series` lists further conditions for the same specimen: a reflection [h, k, l], or a mapping with any of g_hkl,
     zone_axis_uvw, s_inv_nm, n, image, image_rotation_deg, row, dark_field_of. Image i then shows specimen i // len(series) under

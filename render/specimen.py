@@ -19,11 +19,13 @@ from physics.contrast.beams import BeamSet, beam_set
 from physics.contrast.columns import ColumnGrid, perfect_columns
 from physics.contrast.spread import Spread
 from physics.contrast.two_beam import TwoBeam
+from physics.dislocation import Dislocation
 from physics.fault import StackingFault
 from physics.frames import column_positions_nm, field_nm
 from physics.misorientation import shown_foil
 from physics.particle_discs import disc_lines
 from physics.polygon import polygon_covers
+from physics.slip_trace import SLIP_TRACE
 from physics.strain.anisotropic_plate import anisotropic_plate_corrections
 from physics.strain.foil_frame import FoilFaces
 from physics.strain.green import rotated_stiffness
@@ -189,14 +191,27 @@ def lines_alone(scene: Scene, specimen: Specimen, lines: tuple) -> tuple[HalfSpa
     """Each of `lines` as if it were the only one, with what the faces add where they are relaxed, for each of the Specimen's
     directions.
 
-    In an anisotropic crystal nothing is added.
+    In an anisotropic crystal nothing is added. A slip trace, level with the face above it, is screened by its mirror image of
+    opposite b, which frees a face of the tractions of a screw, and of the greater part of an edge's.
     """
+    if scene.surfaces and any(line.kind == SLIP_TRACE for line in lines):
+        screened = segments(scene, specimen, tuple(_with_mirror_image(line, specimen.foil_shape) for line in lines), alone=True)
+        return (no_half_spaces(screened, len(lines)),) * len(specimen.directions_inv_nm)
     alone = segments(scene, specimen, lines, alone=True)
     relaxed = scene.surfaces and specimen.stiffness_image_GPa is None and len(alone)
     faces = foil_faces(scene, specimen) if relaxed else None
     if faces is None:
         return (no_half_spaces(alone, len(lines)),) * len(specimen.directions_inv_nm)
     return half_spaces(alone, len(lines), specimen.directions_inv_nm, faces, poisson_ratio=specimen.poisson_ratio, core_nm=scene.core_nm)
+
+
+def _with_mirror_image(trace: Dislocation, shape: FoilShape) -> Dislocation:
+    """A slip trace and, back along the other side of the face that is nearer, its mirror image: one closed loop."""
+    x_nm, y_nm, z_nm = trace.points_nm.T
+    entrance_nm, exit_nm = (shape.smooth_face_z_nm(x_nm, y_nm, side) for side in (1, -1))
+    face_nm = entrance_nm if (entrance_nm - z_nm).mean() < (z_nm - exit_nm).mean() else exit_nm
+    beyond_nm = np.column_stack([x_nm, y_nm, 2 * face_nm - z_nm])[np.abs(face_nm - z_nm) > SURFACE_TOLERANCE_NM]
+    return replace(trace, points_nm=np.concatenate([trace.points_nm, beyond_nm[::-1], trace.points_nm[:1]]), plane_hkl=(0, 0, 0))
 
 
 def fault_sheets(scene: Scene, specimen: Specimen) -> tuple[np.ndarray, np.ndarray] | tuple[None, None]:

@@ -35,11 +35,11 @@ def test_lines_held_under_a_film_split_and_keep_their_slip_traces():
 
 
 def test_ribbons_of_a_scene_are_as_wide_as_its_elasticity_makes_them():
-    """Screws of copper: 0.73 of the isotropic width."""
-    share = {"dissociation": {"share": 1, "stacking_fault_mJ_m2": 12, "narrowest_px": 0.5}}
+    """Between 0.73 (screw) and 1.05 (edge) of the isotropic width in copper, by the character of each line."""
+    share = {"dissociation": {"share": 1, "stacking_fault_mJ_m2": 12, "narrowest_px": 0.5}, "visible_share": 1}
     isotropic, anisotropic = (sample(config("dissociated", share, material="cu", elasticity=e), 3) for e in ("isotropic", "anisotropic"))
-    assert isotropic.faults and len(isotropic.faults) == len(anisotropic.faults)
-    assert not any(np.array_equal(a.outline_nm, b.outline_nm) for a, b in zip(isotropic.faults, anisotropic.faults))
+    ratios = [a.mean_width_nm / i.mean_width_nm for i, a in zip(isotropic.faults, anisotropic.faults, strict=True)]
+    assert 0.7 < min(ratios) and max(ratios) < 1.1 and abs(np.mean(ratios) - 1) > 0.005
 
 
 def test_ribbons_narrower_than_asked_for_stay_one_line():

@@ -7,12 +7,14 @@ from scipy.ndimage import binary_dilation
 from physics.beam import BeamCondition, image_from_crystal
 from physics.contrast.two_beam import perfect_crystal
 from physics.crystal import Crystal
+from physics.dislocation import Dislocation
 from physics.foil import Foil
 from physics.frames import pixel_from_image
 from physics.slip_step import swept_areas
 from physics.slip_trace import SLIP_TRACE, held_traces, under_film
 from physics.sources import GlidePlane, LineShape, pile_up
 from render.config import compose
+from render.labels import label_lines
 from render.sample import sample
 from render.sample_config import BULK_KEYS
 from render.scene import Scene
@@ -111,7 +113,8 @@ def test_the_label_of_a_trace_lies_on_its_image(images):
     for trace in (d for d in micrograph.distractors if d.kind == SLIP_TRACE):
         beside = binary_dilation(trace.mask, iterations=8) & ~lines
         assert trace.mask.ravel()[np.argmax(np.where(beside, contrast, 0))]
-        assert contrast[beside & trace.mask].sum() > 0.5 * contrast[beside].sum()  # its core alone holds a fifth
+        # Of a black and white pair the mask is the stronger half, the other lies beside it.
+        assert contrast[beside & trace.mask].mean() > 1.15 * contrast[beside & ~trace.mask].mean()
 
 
 def behind(micrograph, from_nm=-80.0, to_nm=-30.0):
@@ -125,6 +128,22 @@ def behind(micrograph, from_nm=-80.0, to_nm=-30.0):
     background = perfect_crystal(Specimen.of(scene()).two_beam, BEAM.s_inv_nm, THICKNESS_NM)[0]
     profile = np.array([micrograph.intensity[chosen][which == k].mean() for k in range(1, len(bins))]) / background
     return (bins[1:] + bins[:-1]) / 2, profile, face
+
+
+@pytest.mark.parametrize("depth_nm", [2.0, 4.0, 6.0])
+@pytest.mark.parametrize("burgers", [(0.5, 0, 0.5), (0.5, 0.5, 0)])
+def test_the_contrast_and_width_of_a_trace_follow_its_depth(depth_nm, burgers):
+    """The label's line with its mirror image against the simulated image, whose faces are free of all tractions."""
+    z_nm = THICKNESS_NM / 2 - depth_nm
+    trace = Dislocation(burgers_uvw=burgers, points_nm=[[-500, 0, z_nm], [0, 0, z_nm], [500, 0, z_nm]], kind=SLIP_TRACE)
+    drawn = scene([trace], shape=(80, 40), pixel_nm=1.0)
+    image = simulate(drawn).intensity
+    relative = image[:, 15:25].mean(axis=1) / image[[0, -1]].mean() - 1
+    (label,) = label_lines(drawn, Specimen.of(drawn), traces=True)
+    wanted = relative[np.abs(relative).argmax()]
+    assert np.median(label.contrast) == pytest.approx(wanted, rel=0.12, abs=0.01)
+    assert np.median(label.points_px[:, 1]) == pytest.approx(np.abs(relative).argmax(), abs=3.5)
+    assert 2 * np.median(label.half_width_px) == pytest.approx((np.abs(relative) > abs(wanted) / 2).sum(), rel=0.6)
 
 
 def test_traces_have_black_and_white_edges(images):

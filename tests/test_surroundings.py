@@ -119,7 +119,7 @@ def test_a_deposit_over_a_hole_has_fallen_through():
     s = scene(deposits=(flake,), foil={"openings": (Opening(outline_nm=SQUARE),)})
     micrograph = simulate(s)
     assert micrograph.intensity[32, 48] == 1
-    assert "particle" not in {d.kind for d in micrograph.distractors}
+    assert [d.kind for d in micrograph.distractors] == ["edge", "fringe"]  # its own border, no particle
 
 
 def test_a_hole_has_no_border_within_another():
@@ -155,14 +155,27 @@ def test_fringes_are_labelled_where_the_thickness_of_a_wedge_makes_extremes():
 
 
 def test_steps_of_terraces_are_labelled_as_fringes():
-    relief = Relief(seed=1, terrace_step_nm=2.0, terrace_period_nm=60.0, terrace_wander=0.0, terrace_edge_nm=2.0)
+    relief = Relief(seed=1, terrace_step_nm=3.0, terrace_period_nm=60.0, terrace_wander=0.0, terrace_edge_nm=2.0)
     s = scene(foil={"relief": relief})
     (fringe,) = [d for d in simulate(s).distractors if d.kind == "fringe"]
-    steps = np.abs(np.gradient(Specimen.of(s).foil.thickness_nm, axis=1)) > 0.3
+    steps = np.abs(np.gradient(Specimen.of(s).foil.thickness_nm, axis=1)) > 0.5
     assert steps.any() and fringe.mask[steps].mean() > 0.6
     # A line would be 20 px wide here.
     far = ~np.any([np.roll(steps, k, axis=1) for k in range(-20, 21)], axis=0)
     assert not fringe.mask[far].any()
+
+
+@pytest.mark.parametrize("beam", [{"image": "df"}, {"row": (0, 1)}])
+def test_fringes_are_those_of_the_first_grain_in_any_image(beam):
+    boundary = GrainBoundary(point_nm=(10, 0, 0), normal=(1, 0, 0.5), s_inv_nm=0.1, xi_g_nm=50.0)
+    of_beam = BeamCondition(g_hkl=(2, 0, 0), zone_axis_uvw=(0, 0, 1), s_inv_nm=0.01, **beam)
+    s = Scene(crystal=AL, foil=Foil(thickness_nm=100.0, wedge_deg=45, boundary=boundary), beam=of_beam, shape=(61, 93), pixel_nm=1.0)
+    (fringe,) = [d for d in simulate(s).distractors if d.kind == "fringe"]
+    foil = Specimen.of(s).foil
+    alone = (foil.second_grain_nm == 0) & (foil.thickness_nm > 0)
+    assert fringe.mask.shape == s.shape and fringe.mask[alone].mean() > 0.3
+    away = ~np.any([np.roll(alone, k, axis=1) for k in range(-4, 5)], axis=0)
+    assert away.any() and not fringe.mask[away].any()
 
 
 def test_surroundings_survive_json():
