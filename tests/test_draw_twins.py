@@ -128,9 +128,13 @@ def test_bad_tear_and_twin_configurations_are_refused_in_one_line(change, said):
     assert said in str(refused.value) and "\n" not in str(refused.value)
 
 
-def test_a_run_on_a_gpu_is_refused_before_it_starts_where_twins_may_be_drawn(tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("field", "changes"),
+    [("surroundings.twin_share", ["surroundings.twin_share=0.01", "beam.convergence_mrad=0"]), ("beam.convergence_mrad", ["surroundings.twin_share=0"])],
+)
+def test_a_run_on_a_gpu_is_refused_before_it_starts_where_it_may_draw_what_is_not_modelled_there(tmp_path, monkeypatch, field, changes):
     monkeypatch.setattr("render.card.device_name", lambda device: device)  # as if there were one
-    values = compose("render", ["out=x", "surfaces=false", "surroundings.twin_share=0.01"], ("out",))
-    with pytest.raises(InputError, match="surroundings.twin_share must be 0 on cuda") as refused:
+    values = compose("render", ["out=x", "surfaces=false", *changes], ("out",))
+    with pytest.raises(InputError, match=f"{field} must be 0 on cuda") as refused:
         render_dataset(values, tmp_path / "a.zarr", n=2, device="cuda", progress=False)
     assert "\n" not in str(refused.value) and not (tmp_path / "a.zarr").exists()
