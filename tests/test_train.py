@@ -20,6 +20,7 @@ from train.augment import (
     standardised,
     still_visible,
 )
+from train.average import average
 from train.checkpoint import load_model, network_of, predict_maps, save_model
 from train.dataset import Examples, Labelled, RenderedImages, StoredImages, batches
 from train.geometry import CurveLabel, View, ViewSettings, draw_view, view_curves, view_image
@@ -594,3 +595,18 @@ def test_lines_under_text_are_not_visible_where_it_covers_them(micrographs, writ
     source = StoredImages(open_dataset(write(tmp_path / "text.zarr", [marked, plain])), seed=0)
     (curve,) = source.labelled(0).curves
     assert np.array_equal(curve.visible, (points[:, 0] < 10) | (points[:, 0] >= 20))
+
+
+def test_the_average_of_two_networks_has_their_mean_weights_and_names_both(tmp_path):
+    states = [network_of(SETTINGS).state_dict() for _ in range(2)]
+    for name, state in zip("ab", states):
+        (tmp_path / name).mkdir()
+        save_model(tmp_path / name, state, {"version": 2, "settings": SETTINGS.to_dict(), "steps": 7, "seconds": 1.0, "data": name})
+    average([str(tmp_path / "a"), str(tmp_path / "b")], tmp_path / "mean")
+    made = load_model(tmp_path / "mean", device="cpu")
+    for name, value in made.module.state_dict().items():
+        assert torch.allclose(value, (states[0][name] + states[1][name]) / 2, atol=1e-6)
+    assert [told["data"] for told in made.card["mean_of"]] == ["a", "b"]
+    for models, out, said in ((["a"], "c", "models must name two or more"), (["a", "b"], "mean", "out must hold no weights yet")):
+        with pytest.raises(InputError, match=said):
+            average([str(tmp_path / m) for m in models], tmp_path / out)
