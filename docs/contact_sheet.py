@@ -17,15 +17,18 @@ from render.simulate import simulate
 
 OUT = Path(__file__).resolve().parent / "contact_sheet.png"
 PAIRS, PANEL_IN, DPI = 4, 1.62, 112
-# Text that is burnt in would lie under the captions: one frame shows it.
-COMMON = ("out=none", "shape=[256,256]", "detector.burn_in.share=0")
+# Text that is burnt in would lie under the captions: one frame shows it. Near the reflection lines show at this size; FAINT is
+# what half of the default frames are like.
+COMMON = ("out=none", "shape=[256,256]", "detector.burn_in.share=0", "beam.convergence_mrad=0", "foil.thickness_xi={uniform: [1.8, 5]}",
+          "beam.s_xi={weighted: [[{uniform: [-0.4, 0.4]}, 1], [{uniform: [0.4, 1.6]}, 3]]}")  # fmt: skip
+FAINT = "beam.convergence_mrad=1.5 beam.s_xi=2 foil.thickness_xi=6 detector.dose_e_per_px=3000 surroundings.boundary_share=0"
 # Overrides as on the command line of `python -m render`, and the seed; what is not named is drawn as always.
 FRAMES: tuple[tuple[str, int], ...] = (
     ("scene=pileup material=al beam=bf", 1),
-    ("scene=pileup material=fe_gamma beam=bf surroundings.film_depth_nm=5", 2),
+    (f"scene=pileup material=fe_gamma beam=bf surroundings.film_depth_nm=2 {FAINT}", 2),
     ("scene=pileup material=ti beam=bf", 3),
-    ("scene=bowout material=cu beam=bf surroundings.film_depth_nm=6", 4),
-    ("scene=bowout material=ni beam=bf", 5),
+    (f"scene=bowout material=cu beam=bf surroundings.film_depth_nm=1 {FAINT}", 4),
+    (f"scene=bowout material=ni beam=bf foil.bend_mrad=0 {FAINT}", 5),
     ("scene=bowout material=mo beam=bf", 36),
     ("scene=crossings material=al beam=bf", 7),
     ("scene=crossings material=cu beam=weak_beam pixel_nm=0.8 scene.pileups.lines=4 surfaces=false detector.dose_e_per_px=4000", 8),

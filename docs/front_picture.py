@@ -18,7 +18,7 @@ from train.predict import SHIPPED_WEIGHTS
 
 PATH = Path(__file__).resolve().parent / "front.png"
 OVERRIDES = ("out=none", "shape=[256,256]", "scene=realistic", "material=si", "beam=bf", "beam.g_hkl=[-1,-1,1]", "beam.zone_axis_uvw=[1,1,2]",
-             "beam.s_inv_nm=0.019", "foil.thickness_nm=200", "pixel_nm=2.2", "scene.fault_bands.count=0", "surroundings.edge_share=0",
+             "beam.s_inv_nm=0.019", "beam.convergence_mrad=0", "foil.thickness_nm=200", "pixel_nm=2.2", "scene.fault_bands.count=0", "surroundings.edge_share=0",
              "surroundings.hole_share=0", "surroundings.boundary_share=0", "surroundings.tear_share=0", "detector=clean", "detector.dose_e_per_px=2000")  # fmt: skip
 SEED = 5
 
