@@ -164,7 +164,7 @@ class BurnInConfig:
 class DetectorConfig:
     """The camera and the illumination (`render.detector.Detector`); `noise_seed` null: one of the image's own."""
 
-    dose_e_per_px: Draw = _draw({"log_uniform": [120, 4000]})
+    dose_e_per_px: Draw = _draw({"log_uniform": [400, 4000]})
     gain_counts_per_e: Draw = _draw({"uniform": [2, 10]})
     offset_counts: Draw = _draw({"uniform": [0, 300]})
     mtf_sigma_px: Draw = _draw({"uniform": [0.4, 1.0]})

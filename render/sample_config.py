@@ -299,7 +299,7 @@ class BeamConfig:
     g_hkl: Draw = _draw(None)
     s_inv_nm: Draw = _draw(None)
     n: Draw = _draw(None)
-    s_xi: Draw = _draw({"weighted": [[{"uniform": [-0.4, 0.4]}, 1], [{"uniform": [0.4, 1.6]}, 3], [{"uniform": [1.6, 5]}, 4]]})
+    s_xi: Draw = _draw({"weighted": [[{"uniform": [-0.4, 0.4]}, 1], [{"uniform": [0.4, 1.6]}, 3], [{"uniform": [1.6, 5]}, 2]]})
     image: Draw = _draw({"weighted": [["bf", 5], ["df", 1]]})
     image_rotation_deg: Draw = _draw({"uniform": [0, 360]})
     xi_0_prime_over_xi_g: Draw = _draw({"log_uniform": [7, 25]})
