@@ -18,7 +18,7 @@ from render.simulate import simulate
 OUT = Path(__file__).resolve().parent / "contact_sheet.png"
 PAIRS, PANEL_IN, DPI = 4, 1.62, 112
 # Text that is burnt in would lie under the captions: one frame shows it. Near the reflection lines show at this size; FAINT is
-# what half of the default frames are like.
+# what many of the default frames are like.
 COMMON = ("out=none", "shape=[256,256]", "detector.burn_in.share=0", "beam.convergence_mrad=0", "foil.thickness_xi={uniform: [1.8, 5]}",
           "beam.s_xi={weighted: [[{uniform: [-0.4, 0.4]}, 1], [{uniform: [0.4, 1.6]}, 3]]}")  # fmt: skip
 FAINT = "beam.convergence_mrad=1.5 beam.s_xi=2 foil.thickness_xi=6 detector.dose_e_per_px=3000 surroundings.boundary_share=0"

@@ -194,11 +194,11 @@ def lines_alone(scene: Scene, specimen: Specimen, lines: tuple) -> tuple[HalfSpa
     In an anisotropic crystal nothing is added. A slip trace, level with the face above it, is screened by its mirror image of
     opposite b, which frees a face of the tractions of a screw, and of the greater part of an edge's.
     """
-    if scene.surfaces and any(line.kind == SLIP_TRACE for line in lines):
-        screened = segments(scene, specimen, tuple(_with_mirror_image(line, specimen.foil_shape) for line in lines), alone=True)
-        return (no_half_spaces(screened, len(lines)),) * len(specimen.directions_inv_nm)
+    screened = scene.surfaces and any(line.kind == SLIP_TRACE for line in lines)  # labels ask for traces by themselves
+    if screened:
+        lines = tuple(_with_mirror_image(line, specimen.foil_shape) for line in lines)
     alone = segments(scene, specimen, lines, alone=True)
-    relaxed = scene.surfaces and specimen.stiffness_image_GPa is None and len(alone)
+    relaxed = scene.surfaces and not screened and specimen.stiffness_image_GPa is None and len(alone)
     faces = foil_faces(scene, specimen) if relaxed else None
     if faces is None:
         return (no_half_spaces(alone, len(lines)),) * len(specimen.directions_inv_nm)

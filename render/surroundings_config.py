@@ -31,7 +31,7 @@ class SurroundingsConfig:
     `second_s_xi`, it has no orientation and that deviation under a reflection that nobody names. `tear_share` and
     `twin_share` are those of a frame with a tear (`tear_width_fraction` and `tear_sag_fraction` of its length) and with a
     packet of twins, `twin_gap_nm` apart, whose planes tell their orientation. `deposits` counts hold for 512 x 512 px and
-    scale with the area. `near_line_share` of the deposits lie on a line. `film_depth_nm` null: lines run out to the faces; otherwise an adhering film of that depth stops glide
+    scale with the area. `near_line_share` of the deposits lie on a line. `film_depth_nm` null: lines run out to the faces; otherwise an adhering film of that depth (on a rough face at least 2.5 times its roughness) stops glide
     sources' lines, which leave a slip trace at its lower side, `trace_held` lines deep at most.
     """
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 
 from physics.errors import require
-from render.cli import run_command
+from render.cli import positional, run_command
 from train.checkpoint import MODEL_FILE, load_model, save_model
 
 USAGE = """\
@@ -46,9 +46,7 @@ def average(models: list[str], out: Path) -> None:
 
 
 def main(argv: list[str]) -> None:
-    values = dict(argument.partition("=")[::2] for argument in argv)
-    for argument in argv:
-        require(argument.partition("=")[0] in ("models", "out"), "an argument", "be models= or out=", argument)
+    _, values = positional(argv, ("models", "out"), 0, USAGE)
     for key in ("models", "out"):
         require(bool(values.get(key)), key, "be given", "nothing")
     average([name for name in values["models"].split(",") if name], Path(values["out"]))
