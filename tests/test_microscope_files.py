@@ -146,7 +146,7 @@ def write_ser(path, frames, pixel_m):
     path.write_bytes(head + dimension + struct.pack(f"<{2 * count}i", *offsets, *(o + size for o in offsets)) + body)
 
 
-def write_velox(path, frames, pixel_m):
+def write_velox(path, frames, pixel_m, spectra=False):
     """The parts of a Velox EMD that make an image: Data/Image/ID with Data (Y, X, N) and a column of JSON a frame."""
     import h5py
 
@@ -160,11 +160,14 @@ def write_velox(path, frames, pixel_m):
     encoded = np.frombuffer(json.dumps(about).encode(), dtype=np.uint8)
     text[: len(encoded)] = encoded[:, None]
     with h5py.File(path, "w") as file:
-        file["Version"] = np.array([json.dumps({"format": "Velox", "version": "1.11"}).encode()])
+        file["Version"] = np.array([json.dumps({"format": "Velox", "version": "6"}).encode()])
         group = file.create_group("Data/Image/0123456789abcdef0123456789abcdef")
         group.create_dataset("Data", data=np.moveaxis(frames, 0, -1), chunks=(*frames.shape[1:], 1))
         group["Metadata"] = text
         group["FrameLookupTable"] = np.zeros((len(frames), 1), dtype=np.int64)
+        if spectra:
+            file.create_group("Data/SpectrumImage")
+            file.create_group("Presentation/Displays/ImageDisplay")
 
 
 @pytest.mark.parametrize(("suffix", "write"), [("ser", write_ser), ("emd", write_velox)])
@@ -178,3 +181,99 @@ def test_series_of_tia_and_velox_keep_counts_and_metres_become_nm(tmp_path, suff
     for frame, pixels in zip(found, frames):
         expected = pixels[::-1] if suffix == "ser" else pixels  # TIA writes the lowest row first
         assert np.array_equal(frame.image, expected)
+
+
+def test_a_velox_file_with_spectra_gives_its_images(tmp_path):
+    frames = rng.integers(0, 60000, (1, 24, 40)).astype(np.uint16)
+    write_velox(tmp_path / "eds.emd", frames, 1.25e-9, spectra=True)
+    (frame,) = read_frames(tmp_path / "eds.emd")
+    assert np.array_equal(frame.image, frames[0])
+
+
+def test_a_series_of_diffraction_patterns_is_refused(tmp_path):
+    # TIA writes 1/m into the field of m: 0.1 per nm here, as files of Tecnai microscopes have it.
+    write_ser(tmp_path / "d.ser", np.stack([COUNTS, COUNTS]).astype(np.uint16), 1e8)
+    with pytest.raises(InputError, match="d.ser must hold a micrograph, got an image whose axes are in 1/m: a diffraction pattern"):
+        next(read_frames(tmp_path / "d.ser"))
+
+
+DM_KINDS = {np.dtype("<u2"): (4, 10), np.dtype("<i2"): (2, 1), np.dtype("<f4"): (6, 2)}  # type of a tag's elements, DataType of an image
+DM_COLOURS = (3, 23)  # four bytes a pixel
+
+
+def write_dm(path, pixels, scale, units):
+    """A DigitalMicrograph file of version 3 or 4 by its suffix: a tree of tags, numbers of which are big-endian, data little.
+
+    `pixels` are (Y, X), (N, Y, X), or (Y, X, 4) uint8: blue, green, red, alpha.
+    """
+    four = path.suffix == ".dm4"
+    whole = ">q" if four else ">i"
+
+    def tag(name, body, kind):
+        head = struct.pack(">bh", kind, len(name)) + name.encode()
+        return head + (struct.pack(">q", len(body)) if four else b"") + body
+
+    def value(name, types, data):
+        return tag(name, b"%%%%" + struct.pack(whole, len(types)) + b"".join(struct.pack(whole, t) for t in types) + data, 21)
+
+    def number(name, n):
+        return value(name, [5], struct.pack("<I", n))
+
+    def real(name, x):
+        return value(name, [6], struct.pack("<f", x))
+
+    def text(name, t):
+        return value(name, [20, 4, len(t)], t.encode("utf-16-le"))
+
+    def group(name, *tags):
+        return tag(name, struct.pack(">bb", 0, 0) + struct.pack(whole, len(tags)) + b"".join(tags), 20)
+
+    colours = pixels.dtype == np.uint8
+    element, data_type = DM_COLOURS if colours else DM_KINDS[pixels.dtype]
+    shape = pixels.shape[:2] if colours else pixels.shape
+    axes = [(scale, units)] * 2 + [(1.0, "")] * (len(shape) - 2)
+    image = group(
+        "ImageData",
+        group("Calibrations",
+              group("Brightness", real("Origin", 0.0), real("Scale", 1.0), text("Units", "")),
+              group("Dimension", *(group("", real("Origin", 0.0), real("Scale", s), text("Units", u)) for s, u in axes))),
+        value("Data", [20, element, int(np.prod(shape))], pixels.tobytes()),
+        number("DataType", data_type),
+        group("Dimensions", *(number("", n) for n in shape[::-1])),
+        number("PixelDepth", 4 if colours else pixels.itemsize),
+    )  # fmt: skip
+    tags = group("ImageList", group("", image, group("ImageTags"), text("Name", "t")))
+    root = struct.pack(">bb", 0, 0) + struct.pack(whole, 1) + tags
+    path.write_bytes(struct.pack(">i", 4 if four else 3) + struct.pack(whole, len(root)) + struct.pack(">i", 1) + root + bytes(8))
+
+
+@pytest.mark.parametrize("suffix", ["dm3", "dm4"])
+@pytest.mark.parametrize(("scale", "units", "nm"), [(1.25, "nm", 1.25), (0.002, "\u00b5m", 2.0), (1.0, "", None)])
+@pytest.mark.parametrize("kind", ["<u2", "<f4"])
+def test_digital_micrograph_keeps_counts_and_says_its_scale(tmp_path, suffix, scale, units, nm, kind):
+    path = tmp_path / f"a.{suffix}"
+    write_dm(path, COUNTS.astype(kind), scale, units)
+    (frame,) = read_frames(path)
+    assert np.array_equal(frame.image, COUNTS) and frame.pixel_nm == (None if nm is None else pytest.approx(nm))
+
+
+@pytest.mark.parametrize("suffix", ["dm3", "dm4"])
+def test_digital_micrograph_stacks_and_colours(tmp_path, suffix):
+    frames = np.stack([COUNTS, COUNTS[::-1], COUNTS + 5])
+    write_dm(tmp_path / f"s.{suffix}", frames, 1.0, "nm")
+    found = list(read_frames(tmp_path / f"s.{suffix}"))
+    assert len(found) == 3 and all(np.array_equal(f.image, expected) for f, expected in zip(found, frames))
+    grey = (COUNTS // 16).astype(np.uint8)
+    write_dm(tmp_path / f"c.{suffix}", np.stack([grey, grey, grey, np.zeros_like(grey)], axis=-1), 1.0, "nm")
+    (frame,) = read_frames(tmp_path / f"c.{suffix}")
+    assert frame.image == pytest.approx(grey.astype(float), abs=1e-3)
+
+
+@pytest.mark.parametrize("compression", ["tiff_lzw", "jpeg", "tiff_deflate", "packbits"])
+def test_compressed_tif_is_read(tmp_path, compression):
+    from PIL import Image
+
+    smooth = np.add.outer(np.arange(32), np.arange(48)).astype(np.uint8)
+    Image.fromarray(smooth).save(tmp_path / "a.tif", compression=compression)
+    (frame,) = read_frames(tmp_path / "a.tif")
+    assert np.abs(frame.image - smooth).max() <= (3 if compression == "jpeg" else 0)

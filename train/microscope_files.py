@@ -26,6 +26,8 @@ NM_PER = {
 }  # fmt: skip
 # What a transmission micrograph may have: printers' resolutions (72 dpi is 0.35 mm) fall outside.
 FINEST_NM, COARSEST_NM = 1e-4, 1e3
+# TIA writes 1/m where it writes m of an image: no pixel of a metre is one.
+METRE_NM = 1e9
 
 
 def plausible_pixel_nm(size: Any, unit: Any) -> float | None:
@@ -44,11 +46,10 @@ def microscope_frames(path: Path) -> Iterator[tuple[int, int, np.ndarray, float 
     Of several images in a file the largest stack counts: the others are thumbnails and maps of detectors. Raises
     InputError for what cannot be read, holds no image, or holds diffraction patterns.
     """
-    reader = import_module(f"rsciio.{READERS[path.suffix.lower()]}")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            signals = reader.file_reader(str(path), lazy=True)
+            signals = _signals(path)
             images = [s for s in signals if _is_image(s)]
             if images:
                 signal = max(images, key=lambda s: int(np.prod(s["data"].shape)))
@@ -60,13 +61,30 @@ def microscope_frames(path: Path) -> Iterator[tuple[int, int, np.ndarray, float 
         raise InputError(f"{path} must be a readable {path.suffix[1:]} file, got {type(error).__name__}: {text[:120]}") from None
     require(bool(images), str(path), "hold an image", f"{len(signals)} signals without rows and columns")
     units = str(x.get("units"))
-    require("/" not in units and "rad" not in units, str(path), "hold a micrograph", f"an image whose axes are in {units}: a diffraction pattern")
+    reciprocal = "/" in units or "rad" in units
+    if units in NM_PER and float(x.get("scale", 0)) * NM_PER[units] > METRE_NM:
+        reciprocal, units = True, "1/m"
+    require(not reciprocal, str(path), "hold a micrograph", f"an image whose axes are in {units}: a diffraction pattern")
     pixel_nm = plausible_pixel_nm(x.get("scale"), units)
     other_nm = plausible_pixel_nm(y.get("scale"), y.get("units"))
     square = pixel_nm is None or other_nm is None or abs(pixel_nm / other_nm - 1) < 0.02
     require(square, str(path), "have square pixels", f"{pixel_nm} x {other_nm} nm")
     for n in range(len(pixels)):
         yield n, len(pixels), _plain(np.asarray(pixels[n])), pixel_nm
+
+
+def _signals(path: Path) -> list[dict[str, Any]]:
+    """What RosettaSciIO finds in a file, its pixels unread where that is possible."""
+    suffix = path.suffix.lower()
+    reader = import_module(f"rsciio.{READERS[suffix]}").file_reader
+    # A Velox file may hold spectra beside its images, which need packages and memory that images do not.
+    options = {"select_type": "images"} if suffix == ".emd" else {}
+    try:
+        return reader(str(path), lazy=True, **options)
+    except ValueError as error:
+        if "RGB" not in str(error):  # DigitalMicrograph's colours can be read at once only
+            raise
+        return reader(str(path), **options)
 
 
 def _is_image(signal: Mapping[str, Any]) -> bool:
