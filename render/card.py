@@ -38,7 +38,8 @@ CONVENTIONS = {
     "round ends included, visible or not; where lines overlap each keeps its pixels",
     "half_width_px": "half the full width at half maximum of the contrast, averaged with the contrast as weight over an "
     "effective extinction distance along the line, at least 1",
-    "contrast": "signed, relative to the local background, in the noise-free intensity, after defocus and drift",
+    "contrast": "signed: the noise-free picture with the line against the picture without it, relative to the local background, after "
+    "defocus and drift; scenes with labels=alone have that of each line by itself",
     "depth_nm": "along the beam from the entrance face",
     "burgers_uvw": "in lattice vectors, FS/RH, line sense = order of the vertices, first non-zero component positive",
     "g_dot_b": "h u + k v + l w",

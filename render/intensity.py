@@ -38,7 +38,7 @@ def noise_free_intensity(scene: Scene, specimen: Specimen) -> np.ndarray:
     plates = plate_fields(scene, specimen)
     aperture_mrad = scene.beam.aperture_mrad
     if aperture_mrad is None:
-        image = _beam_images(scene, specimen, plates, specimen.spread)[_wanted(scene, specimen)]
+        image = _beam_images(scene, specimen, plates, specimen.spread)[wanted_beam(scene, specimen)]
         return np.asarray(image * passed_share(scene, specimen), dtype=np.float32)
     crystal, voltage_kV = scene.crystal, scene.beam.voltage_kV
     elastic = _beam_images(scene, specimen, plates, specimen.spread)
@@ -52,7 +52,7 @@ def noise_free_intensity(scene: Scene, specimen: Specimen) -> np.ndarray:
     inelastic = _beam_images(scene, specimen, plates, turned)
     share = inelastic_share(crystal, voltage_kV, aperture_mrad, path_nm)
     every = (1 - share) * elastic + share * inelastic
-    wanted = _wanted(scene, specimen)
+    wanted = wanted_beam(scene, specimen)
     # A turned electron sees another deviation in every grain: the image of each direction passes the others by its own share.
     straight, aside = (grains_share(scene, specimen, spread) for spread in (specimen.spread, turned))
     bragg = (1 - share) * elastic[wanted] * straight + share * inelastic[wanted] * aside
@@ -101,7 +101,7 @@ def _beam_images(
     scene: Scene, specimen: Specimen, plates: tuple | None, spread: Spread | InelasticSpread | None
 ) -> np.ndarray:
     """Images (N, Y, X) of all beams; 000 and g for two."""
-    physics = _physics(scene, specimen, plates, spread)
+    physics = column_physics(scene, specimen, plates, spread)
     fault_z_nm, fault_phase_rad = fault_sheets(scene, specimen)
     lines = segments(scene, specimen)
     images = column_image(
@@ -112,7 +112,7 @@ def _beam_images(
     return images
 
 
-def _physics(
+def column_physics(
     scene: Scene, specimen: Specimen, plates: tuple | None, spread: Spread | InelasticSpread | None
 ) -> dict[str, Any]:
     """What `column_image` and `column_values` take alike."""
@@ -136,7 +136,7 @@ def average_core_pixels(
             near &= ~np.isfinite(heights_nm[len(scene.faults) :]).any(axis=0)
     rows, columns = np.nonzero(near)
     if len(rows):
-        physics = _physics(scene, specimen, plates, spread)
+        physics = column_physics(scene, specimen, plates, spread)
         images[:, rows, columns] = _pixel_means(scene, specimen, segments(scene, specimen), rows, columns, physics)
 
 
@@ -167,7 +167,7 @@ def _pixel_means(
     return np.asarray(values).reshape(len(values), -1, 4).mean(axis=2)
 
 
-def _wanted(scene: Scene, specimen: Specimen) -> int:
+def wanted_beam(scene: Scene, specimen: Specimen) -> int:
     """Which of `_beam_images` the objective aperture lets through."""
     bright = scene.beam.image == "bf"
     if specimen.beams is None:

@@ -1,9 +1,11 @@
-"""Intensity across lines at their probes, and what is read off a profile: its extreme, half-width and middle.
+"""Intensity across each line by itself at its probes, and what is read off a profile: its extreme, half-width and middle.
 
 Axes: P profiles, M columns of each, F faults.
 """
 
 from __future__ import annotations
+
+import math
 
 import numba
 import numpy as np
@@ -27,7 +29,7 @@ MIDDLE_REACH = 0.7
 BLACK = np.float32(-1)
 
 
-def relative_profiles(
+def profiles_alone(
     lines: tuple[Dislocation, ...], curves: Curves, line_of: np.ndarray, reach_nm: float, scene: Scene, specimen: Specimen,
     fast: bool = True,
 ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
@@ -49,7 +51,7 @@ def relative_profiles(
     perfect = without
     if partial.any():
         perfect = without.copy()
-        perfect[partial] = _perfect(*_columns(curves, across_nm(reach_nm), partial), scene, specimen)
+        perfect[partial] = perfect_intensity(*columns_across(curves, across_nm(reach_nm), partial), scene, specimen)
     # Over a bent foil the background may vanish in single columns: the mean over the columns, densest at the core, where
     # that is more. No column loses more than the intensity that it has: a contrast is never below -1.
     least = np.maximum(np.maximum(perfect, perfect.mean(axis=1, keepdims=True)), np.float32(LEAST_BACKGROUND))
@@ -65,10 +67,10 @@ def _compiled(
     trees = chord_trees(alone.segments, len(lines), specimen.g_image_inv_nm, specimen.poisson_ratio, scene.core_nm)
     heights, phases, number = None, None, None
     if partial.any():
-        heights, phases = fault_heights(scene, specimen, *_columns(curves, across_nm(reach_nm), partial))
+        heights, phases = fault_heights(scene, specimen, *columns_across(curves, across_nm(reach_nm), partial))
         number = np.where(partial, np.cumsum(partial) - 1, -1)
     across = reach_nm * np.array([-1.0, 0.0, 1.0]) if scene.foil.smooth else across_nm(reach_nm)
-    entrance_nm, exit_nm, s_inv_nm = _surroundings(*_columns(curves, across), scene, specimen)
+    entrance_nm, exit_nm, s_inv_nm = surroundings(*columns_across(curves, across), scene, specimen)
     thickest_nm = float((specimen.foil.entrance_z_nm - specimen.foil.exit_z_nm).max())
     offsets, weights = plane_waves(specimen.spread, specimen.g_image_inv_nm, None, thickest_nm)
     return line_profiles(
@@ -91,13 +93,13 @@ def _by_columns(
         own = line_of == number
         if not own.any():
             continue
-        x_nm, y_nm = _columns(curves, across, own)
-        entrance_nm, exit_nm, s_inv_nm = _surroundings(x_nm, y_nm, scene, specimen)
+        x_nm, y_nm = columns_across(curves, across, own)
+        entrance_nm, exit_nm, s_inv_nm = surroundings(x_nm, y_nm, scene, specimen)
         heights, phases = fault_heights(scene, specimen, x_nm, y_nm) if partial[own].any() else (None, None)
         plates = tuple(each.of_line(number) for each in alone)
         for target, line, plate in ((with_line, plates[0].segments, plates), (without, none, None)):
             if plate is None and heights is None:
-                target[own] = _perfect(x_nm, y_nm, scene, specimen)
+                target[own] = perfect_intensity(x_nm, y_nm, scene, specimen)
                 continue
             values = column_values(
                 line, specimen.g_image_inv_nm, specimen.two_beam, x_nm.ravel(), y_nm.ravel(),
@@ -111,48 +113,52 @@ def _by_columns(
     return with_line, without
 
 
-def _columns(curves: Curves, across: np.ndarray, chosen: np.ndarray | slice = slice(None)) -> tuple[np.ndarray, np.ndarray]:
+def columns_across(curves: Curves, across: np.ndarray, chosen: np.ndarray | slice = slice(None)) -> tuple[np.ndarray, np.ndarray]:
     """x and y in nm (P, M) of the columns of the probes that are `chosen`."""
     at, normal = curves.at_nm[chosen], curves.normal[chosen]
     return at[:, :1] + across * normal[:, :1], at[:, 1:] + across * normal[:, 1:]
 
 
-def _surroundings(
+def surroundings(
     x_nm: np.ndarray, y_nm: np.ndarray, scene: Scene, specimen: Specimen
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Entrance and exit heights and excitation error of columns."""
     shape = specimen.foil_shape
     s_inv_nm = np.full(x_nm.shape, scene.beam.s_inv_nm)
-    if shape.bent:
+    if shape.bent or shape.lipped:
         s_inv_nm = local_excitation_error_inv_nm(scene.crystal, scene.beam, shape, shape.mid_normal(x_nm, y_nm))
     return (*shape.crystal_faces_z_nm(x_nm, y_nm), s_inv_nm)
 
 
-def _perfect(x_nm: np.ndarray, y_nm: np.ndarray, scene: Scene, specimen: Specimen) -> np.ndarray:
-    entrance_nm, exit_nm, s_inv_nm = _surroundings(x_nm, y_nm, scene, specimen)
+def perfect_intensity(x_nm: np.ndarray, y_nm: np.ndarray, scene: Scene, specimen: Specimen) -> np.ndarray:
+    entrance_nm, exit_nm, s_inv_nm = surroundings(x_nm, y_nm, scene, specimen)
     background = specimen.perfect_columns(s_inv_nm, np.maximum(entrance_nm - exit_nm, 0))
     return background[0 if scene.beam.image == "bf" else 1]
 
 
 def profile_contrast(
-    across: np.ndarray, relative: np.ndarray, without_faults: np.ndarray | None = None
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    across: np.ndarray, relative: np.ndarray, without_faults: np.ndarray | None = None, centre_nm: np.ndarray | None = None,
+    near_nm: float | None = None,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # fmt: skip
     """Signed extreme (P,), half the FWHM (P,) and middle (P,), the last two in nm, of profiles (P, M) over `across` (M,).
 
     The full width is that of the stretch around the extreme in which |profile| stays above half of it. The middle is
     the mean position weighted by what of |profile| exp(-(u / (MIDDLE_REACH reach))^2) exceeds half its extreme: of a
     single peak its centre, of two comparable ones, dark or bright, the place between, and of a broad background that a
     person would not take for a line, little. It is taken from `without_faults` where that is given.
+
+    With `centre_nm` (P,) and `near_nm` the bell is exp(-((u - centre) / near)^2), and the extreme is the one under it.
     Between columns a profile is the cubic through four of them (Catmull & Rom 1974) in the number of the column, held at
     -1, where there is no electron left.
     """
     own = np.ascontiguousarray(relative, dtype=np.float32)
     for_middle = own if without_faults is None else np.ascontiguousarray(without_faults, dtype=np.float32)
     across = np.ascontiguousarray(across, dtype=np.float64)
-    fine = _fine(across)
     extreme, half_width, middle = np.empty((3, len(own)))
-    taper = np.exp(-np.square(fine / (MIDDLE_REACH * across[-1]))).astype(np.float32)
-    _measure(fine, taper, own, for_middle, extreme, half_width, middle)
+    anywhere = centre_nm is None
+    centre = np.zeros(len(own)) if centre_nm is None else np.ascontiguousarray(centre_nm, dtype=np.float64)
+    width = MIDDLE_REACH * across[-1] if near_nm is None else near_nm
+    _measure(_fine(across), centre, width, anywhere, own, for_middle, extreme, half_width, middle)
     return extreme, half_width, middle
 
 
@@ -173,15 +179,19 @@ def _fine(values):
 
 
 @numba.njit(cache=True, error_model="numpy")
-def _measure(u, taper, relative, without_faults, extreme, half_width, middle):
+def _measure(u, centre, width, anywhere, relative, without_faults, extreme, half_width, middle):
     last = len(u) - 1
+    taper = np.empty(len(u), np.float32)
     for p in range(len(relative)):
         profile = _fine(relative[p])
         peak = 0
         for i in range(last + 1):
             profile[i] = max(profile[i], BLACK)  # between columns a cubic may run below
         for i in range(last + 1):
-            if abs(profile[i]) > abs(profile[peak]):
+            taper[i] = math.exp(-(((u[i] - centre[p]) / width) ** 2))
+        for i in range(last + 1):
+            higher = abs(profile[i]) / abs(profile[peak]) if profile[peak] != 0 else np.inf
+            if higher * (1 if anywhere else taper[i] / taper[peak]) > 1 and profile[i] != 0:
                 peak = i
         extreme[p] = profile[peak]
         level = abs(profile[peak]) / 2

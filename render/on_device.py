@@ -21,7 +21,7 @@ from render.surroundings import passed_share
 MODELLED: dict[type, frozenset[str]] = {
     Scene: frozenset({
         "crystal", "foil", "beam", "dislocations", "faults", "deposits", "detector", "shape", "pixel_nm",
-        "visible_contrast", "slice_nm", "core_nm", "foil_renderer",
+        "visible_contrast", "labels", "slice_nm", "core_nm", "foil_renderer",
     }),
     Foil: frozenset({
         "thickness_nm", "normal_uvw", "wedge_deg", "wedge_azimuth_deg", "curvature_inv_um", "cross_curvature_inv_um",

@@ -145,7 +145,7 @@ def _draw_strokes(config: SampleConfig, strokes: StrokeScene, rng: np.random.Gen
         pixel_nm = scene.pixel_nm if config.pixel_nm != Fixed(None) or strokes.contrast == "composite" else 1.0
         scene = Scene(
             crystal=scene.crystal, foil=Foil(thickness_nm=scene.foil.thickness_nm), beam=scene.beam, shape=config.shape,
-            pixel_nm=pixel_nm, visible_contrast=config.visible_contrast, slice_nm=config.slice_nm, core_nm=config.core_nm,
+            pixel_nm=pixel_nm, visible_contrast=config.visible_contrast, labels=config.labels, slice_nm=config.slice_nm, core_nm=config.core_nm,
             surfaces=config.surfaces, elasticity=config.elasticity,
             detector=replace(SCANNER, noise_seed=scene.detector.noise_seed),
         )  # fmt: skip
@@ -199,7 +199,7 @@ def _scene(
     return Scene(
         crystal=crystal, foil=foil, beam=beam, dislocations=found.lines, faults=found.faults,
         particles=found.particles, deposits=deposits, detector=detector, shape=config.shape, pixel_nm=specimen.pixel_nm,
-        visible_contrast=config.visible_contrast, slice_nm=config.slice_nm, core_nm=config.core_nm,
+        visible_contrast=config.visible_contrast, labels=config.labels, slice_nm=config.slice_nm, core_nm=config.core_nm,
         surfaces=config.surfaces, elasticity=config.elasticity, foil_renderer=_renderer(config.foil_renderer),
     )  # fmt: skip
 

@@ -22,7 +22,7 @@ from physics.slip import slip_systems
 from render.camera_config import DetectorConfig
 from render.defects_config import Dissociation, FaultBands, FrankLoops, Particles
 from render.draw import Distribution, Fixed, parse
-from render.scene import ELASTICITIES
+from render.scene import ELASTICITIES, LABELS
 from render.stroke_config import StrokeScene
 from render.surroundings_config import CLEAN, SurroundingsConfig
 
@@ -369,6 +369,7 @@ class SampleConfig:
     line_width_px: Draw = _draw({"log_uniform": [1.2, 9]})
     pixel_limits_nm: tuple[float, float] = (0.4, 5.0)
     visible_contrast: float = 0.02
+    labels: str = "picture"
     slice_nm: float = 2.0
     core_nm: float = 0.5
     surfaces: bool = True
@@ -387,6 +388,7 @@ class SampleConfig:
         for name in ("visible_contrast", "slice_nm", "core_nm"):
             value = getattr(self, name)
             require(_is_number(value) and value > 0, name, "be > 0", value)
+        require(self.labels in LABELS, "labels", f"be one of {', '.join(LABELS)}", self.labels)
         require(self.foil_renderer in ("numpy", "bpy"), "foil_renderer", "be numpy or bpy", self.foil_renderer)
         require(isinstance(self.surfaces, bool), "surfaces", "be true or false", self.surfaces)
         require(self.elasticity in ELASTICITIES, "elasticity", f"be one of {', '.join(ELASTICITIES)}", self.elasticity)

@@ -34,6 +34,7 @@ from render.strokes import Backdrop, Strokes
 SCENE_VERSION = 1
 ELASTICITIES = ("isotropic", "anisotropic")
 CONTRASTS = ("physics", "stroke", "composite")
+LABELS = ("picture", "alone")
 # Nouns inside nouns, as JSON writes them; a one-element list stands for any number.
 PARTS: dict[type, dict[str, Any]] = {
     Foil: {"relief": Relief, "openings": [Opening], "boundary": GrainBoundary, "tears": [Tear], "twins": [GrainBoundary]},
@@ -56,7 +57,8 @@ class Scene:
     Voigt-Reuss-Hill average, "anisotropic" the crystal's own stiffness. `foil_renderer` is what makes the foil's height maps: "numpy", or
     "bpy X.Y.Z" with the version that must be present to reproduce the bytes. `contrast` "stroke" draws the lines with the
     pens of `strokes` on blended backgrounds instead of computing their image (`render.strokes`); "composite" lays their computed
-    contrast over the same backgrounds.
+    contrast over the same backgrounds. `labels` "picture" takes each line's contrast from the picture with it and without it, "alone"
+    that of the line by itself, which is faster and holds where lines stand an extinction distance apart (`render.labels`).
 
     Raises InputError where the parts contradict each other (see `render.scene_rules`).
     """
@@ -79,6 +81,7 @@ class Scene:
     foil_renderer: str = "numpy"
     contrast: str = "physics"
     strokes: Strokes | None = None
+    labels: str = "picture"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "dislocations", tuple(self.dislocations))
@@ -101,6 +104,7 @@ class Scene:
         known = self.foil_renderer == "numpy" or self.foil_renderer.startswith("bpy ")
         require(known, "foil_renderer", 'be "numpy" or "bpy VERSION"', self.foil_renderer)
         require(self.contrast in CONTRASTS, "contrast", f"be one of {', '.join(CONTRASTS)}", self.contrast)
+        require(self.labels in LABELS, "labels", f"be one of {', '.join(LABELS)}", self.labels)
         check_consistency(self)
 
     def replace(self, **changes: Any) -> Scene:
@@ -133,7 +137,7 @@ class Scene:
             "foil_renderer": self.foil_renderer,
             "contrast": self.contrast,
             "strokes": None if self.strokes is None else _plain_strokes(self.strokes),
-        }
+        } | ({} if self.labels == LABELS[0] else {"labels": self.labels})  # Scenes written before there was a choice read back as they were
 
     @classmethod
     def from_json(cls, text: str) -> Scene:

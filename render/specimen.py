@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
@@ -46,7 +47,10 @@ SURFACE_GRID_NM, SURFACE_GRID_PX = 4.0, 1.25
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Specimen:
-    """Derived quantities of one Scene, all vectors in the image frame; the foil with those grains that are seen."""
+    """Derived quantities of one Scene, all vectors in the image frame; the foil with those grains that are seen.
+
+    `kept` holds what takes long and is asked for more than once (`plate_fields`).
+    """
 
     image_from_crystal: np.ndarray
     g_image_inv_nm: np.ndarray
@@ -57,10 +61,11 @@ class Specimen:
     foil_shape: FoilShape
     poisson_ratio: float
     stiffness_image_GPa: np.ndarray | None
+    kept: dict[str, Any] = field(default_factory=dict, repr=False)
 
     @property
     def two_beam_isotropic(self) -> bool:
-        """Whether the image is that of two beams in an isotropic crystal, for which labels have a compiled route."""
+        """Whether the image is that of two beams in an isotropic crystal, for which lines alone have a compiled route."""
         return self.beams is None and self.stiffness_image_GPa is None
 
     @property
@@ -155,12 +160,21 @@ def _onward(shape: FoilShape, places_nm: np.ndarray, along: np.ndarray) -> np.nd
 
 
 def plate_fields(scene: Scene, specimen: Specimen) -> tuple[PlateField, ...] | None:
-    """Correction of the relaxed surfaces for every direction of g in which d(g.u)/dd is needed.
+    """Correction of the relaxed surfaces for every direction of g in which d(g.u)/dd is needed; the Specimen keeps it.
 
     None where the surfaces are not relaxed or there is no line. The faces are those without relief and openings: a step
     of a few nm does not bend the foil, and near a hole or a second grain the correction is that of the foil without it.
     Its grid follows the pixels where they are coarse.
     """
+    of = (scene.dislocations, scene.particles, scene.surfaces)
+    known, fields = specimen.kept.get("plate_fields", (None, None))
+    if known is None or any(a is not b for a, b in zip(of, known)):
+        fields = _plate_fields(scene, specimen)
+        specimen.kept["plate_fields"] = of, fields
+    return fields
+
+
+def _plate_fields(scene: Scene, specimen: Specimen) -> tuple[PlateField, ...] | None:
     lines = segments(scene, specimen)
     if not scene.surfaces or not len(lines):
         return None
@@ -197,12 +211,30 @@ def lines_alone(scene: Scene, specimen: Specimen, lines: tuple) -> tuple[HalfSpa
     screened = scene.surfaces and any(line.kind == SLIP_TRACE for line in lines)  # labels ask for traces by themselves
     if screened:
         lines = tuple(_with_mirror_image(line, specimen.foil_shape) for line in lines)
-    alone = segments(scene, specimen, lines, alone=True)
-    relaxed = scene.surfaces and not screened and specimen.stiffness_image_GPa is None and len(alone)
-    faces = foil_faces(scene, specimen) if relaxed else None
+    return _with_half_spaces(segments(scene, specimen, lines, alone=True), len(lines), scene, specimen, scene.surfaces and not screened)
+
+
+def lines_in_place(scene: Scene, specimen: Specimen, numbers: np.ndarray) -> tuple[HalfSpaces, ...]:
+    """Dislocations `numbers` of the Scene, each with what the faces add to it: what the picture's field has less without it.
+
+    As `lines_alone`, but a line that ends in a node ends there, as in the picture.
+    """
+    every = segments(scene, specimen)
+    return _with_half_spaces(_numbered([every.of_line(n) for n in numbers]), len(numbers), scene, specimen, scene.surfaces)
+
+
+def _numbered(lines: list[Segments]) -> Segments:
+    """The segments of some lines, numbered by their place in the list."""
+    names = ("start_nm", "end_nm", "burgers_nm")
+    arrays = {name: np.concatenate([np.empty((0, 3)), *(getattr(line, name) for line in lines)]) for name in names}
+    return Segments(**arrays, line=np.repeat(np.arange(len(lines)), [len(line) for line in lines]))
+
+
+def _with_half_spaces(own: Segments, lines: int, scene: Scene, specimen: Specimen, relaxed: bool) -> tuple[HalfSpaces, ...]:
+    faces = foil_faces(scene, specimen) if relaxed and specimen.stiffness_image_GPa is None and len(own) else None
     if faces is None:
-        return (no_half_spaces(alone, len(lines)),) * len(specimen.directions_inv_nm)
-    return half_spaces(alone, len(lines), specimen.directions_inv_nm, faces, poisson_ratio=specimen.poisson_ratio, core_nm=scene.core_nm)
+        return (no_half_spaces(own, lines),) * len(specimen.directions_inv_nm)
+    return half_spaces(own, lines, specimen.directions_inv_nm, faces, poisson_ratio=specimen.poisson_ratio, core_nm=scene.core_nm)
 
 
 def _with_mirror_image(trace: Dislocation, shape: FoilShape) -> Dislocation:

@@ -6,19 +6,21 @@ import pytest
 from physics.beam import BeamCondition, excitation_error_of_ng, image_from_crystal
 from physics.boundary import GrainBoundary
 from physics.contrast.columns import column_values
+from physics.contrast.profiles import across_nm
 from physics.contrast.two_beam import perfect_crystal
 from physics.crystal import Crystal
 from physics.dislocation import Dislocation
 from physics.fault import StackingFault
 from physics.foil import Foil
 from physics.frames import pixel_from_image
-from render.label_profiles import profile_contrast, relative_profiles
+from render.label_in_place import profiles_in_place
+from render.label_profiles import profile_contrast, profiles_alone
 from render.label_reference import reference_profiles
 from render.labels import contrast_reach_nm, label_lines, probe
 from render.scene import Scene
 from render.scene_rules import plane_normal_image
 from render.simulate import simulate
-from render.specimen import Specimen, segments
+from render.specimen import Specimen, plate_fields, segments
 
 AL = Crystal.from_material("al")
 BEAM = BeamCondition(g_hkl=(2, 0, 0), zone_axis_uvw=(0, 0, 1))
@@ -96,10 +98,13 @@ def test_a_partial_is_labelled_with_its_fault(side):
     specimen = scene(partial, faults=[fault], pixel_nm=0.4, shape=(240, 320), surfaces=False)
     micrograph = simulate(specimen)
     background = perfect_crystal(Specimen.of(specimen).two_beam, 0.0, 100.0)[0]
-    seen = (micrograph.intensity / background - 1)[micrograph.lines[0].mask(micrograph.shape)]
-    # Without the fault the strongest contrast would be -0.23. Within the core, where the sheet's edge is sharp and the
-    # partial's is not, single columns of the label reach 0.1 beyond what a pixel shows.
-    assert micrograph.lines[0].contrast.min() == pytest.approx(seen.min(), abs=0.12)
+    alone = simulate(specimen.replace(labels="alone"))
+    with_fringe = (micrograph.intensity / background - 1)[alone.lines[0].mask(micrograph.shape)]
+    # Without the fault the strongest contrast would be -0.23.
+    # Within the core, where the sheet's edge is sharp and the partial's is not, single columns of the label reach 0.1 beyond
+    # what a pixel shows.
+    assert alone.lines[0].contrast.min() == pytest.approx(with_fringe.min(), abs=0.12)
+    assert 0.2 < np.abs(micrograph.lines[0].contrast).max() <= 1  # in the picture the fault stays: what the partial's strain does
 
 
 @pytest.mark.parametrize(("shift", "g_dot_r"), [((1 / 6, 1 / 6, -1 / 3), 1 / 3), ((-1 / 3, 1 / 6, 1 / 6), -2 / 3), ((1 / 2, 0, -1 / 2), 1)])
@@ -223,6 +228,56 @@ def labelled(specimen):
     return label_lines(specimen, Specimen.of(specimen))
 
 
+def crowded(**changes):
+    """Eight curved lines through 160 nm of aluminium, half an extinction distance apart."""
+    rng = np.random.default_rng(5)
+    lines = []
+    for k in range(8):
+        along, side = np.linspace(-0.55, 0.55, 12)[:, None], rng.normal(size=3) * [1, 1, 0]
+        points = along * [*rng.normal(size=2) * 160, 160] + 30 * np.cos(3 * along) * side / np.linalg.norm(side)
+        points[:, :2] += rng.uniform(-60, 60, 2)
+        lines.append(Dislocation(burgers_uvw=[(0.5, 0.5, 0), (0.5, 0, 0.5), (0, 0.5, 0.5)][k % 3], points_nm=points))
+    return scene(*lines, foil=Foil(thickness_nm=160), pixel_nm=1.0, shape=(192, 192), **changes)
+
+
+@pytest.mark.parametrize(("surfaces", "share"), [(False, 1e-3), (True, 0.25)])
+def test_contrast_is_that_of_the_picture_with_the_line_against_the_picture_without_it(surfaces, share):
+    """The profiles behind the labels of crowded lines are those of the Scenes that lack each; those of lines by themselves are not."""
+    specimen = crowded(surfaces=surfaces)
+    placed = Specimen.of(specimen)
+    probed = probe(specimen, placed)
+    across, numbers = across_nm(probed.reach_nm), probed.numbers[probed.curves.probe_curve]
+    relative = profiles_in_place(probed.curves, numbers, probed.reach_nm, specimen, placed)
+    alone = profiles_alone(probed.lines, probed.curves, probed.line_of, probed.reach_nm, specimen, placed)[0]
+    x_nm, y_nm = (probed.curves.at_nm[:, axis, None] + across * probed.curves.normal[:, axis, None] for axis in (0, 1))
+    background = perfect_crystal(placed.two_beam, 0.0, 160.0)[0]
+
+    def columns(of, chosen):
+        plates = plate_fields(of, Specimen.of(of))
+        lines = segments(of, placed) if plates is None else plates[0].segments
+        return column_values(
+            lines, placed.g_image_inv_nm, placed.two_beam, x_nm[chosen].ravel(), y_nm[chosen].ravel(), 80.0, -80.0, 0.0,
+            poisson_ratio=placed.poisson_ratio, core_nm=of.core_nm, slice_nm=2.0, plate=plates,
+        )[0].reshape(x_nm[chosen].shape)  # fmt: skip
+
+    wanted = np.empty_like(relative)
+    for number in np.unique(numbers):
+        own = numbers == number
+        without = columns(specimen.replace(dislocations=[d for n, d in enumerate(specimen.dislocations) if n != number]), own)
+        wanted[own] = (columns(specimen, own) - without) / np.maximum(without, background)
+    rms, error, before = (np.sqrt(np.mean(off**2)) for off in (wanted, relative - wanted, alone - wanted))
+    assert error < share * rms and before > 0.5 * rms
+
+
+def test_the_profile_of_a_lone_line_is_the_same_in_place_and_by_itself():
+    specimen = scene(straight((0.5, 0.5, 0), (1, -1, 1)), surfaces=False, pixel_nm=1.0)
+    placed = Specimen.of(specimen)
+    probed = probe(specimen, placed)
+    in_place = profiles_in_place(probed.curves, probed.numbers[probed.curves.probe_curve], probed.reach_nm, specimen, placed)
+    alone = profiles_alone(probed.lines, probed.curves, probed.line_of, probed.reach_nm, specimen, placed)[0]
+    assert np.sqrt(np.mean((in_place - alone) ** 2)) < 0.01  # chords and panels
+
+
 def test_weak_beam_image_of_g_dot_b_2_lies_on_the_left_for_positive_s():
     for s, side in ((0.08, 1), (-0.08, -1)):
         (line,) = labelled(weak_beam(s, (0.5, 0.5, 0)))
@@ -239,7 +294,7 @@ def test_weak_beam_image_moves_to_the_core_as_1_over_s():
 
 @pytest.mark.parametrize("s_inv_nm, image", [(0.01, "bf"), (0.02, "bf"), (0.04, "bf"), (-0.02, "bf"), (0.04, "df"), (-0.1, "df")])
 def test_image_of_a_flat_screw_is_where_dense_columns_have_their_extreme(s_inv_nm, image):
-    specimen = weak_beam(s_inv_nm, (0.5, 0.5, 0), image=image)
+    specimen = weak_beam(s_inv_nm, (0.5, 0.5, 0), image=image, surfaces=False)
     placed = Specimen.of(specimen)
     (line,) = labelled(specimen)
     left_nm = np.linspace(-40, 40, 801)
@@ -249,7 +304,9 @@ def test_image_of_a_flat_screw_is_where_dense_columns_have_their_extreme(s_inv_n
         poisson_ratio=placed.poisson_ratio, core_nm=specimen.core_nm,
     )  # b, g and xi run along +x of the image, left of which is +y # fmt: skip
     extreme_nm = left_nm[dense[0].argmin()] if image == "bf" else left_nm[dense[1].argmax()]
-    assert np.median(offsets_px(line)) * 0.5 == pytest.approx(extreme_nm, abs=0.25)  # half a pixel
+    (alone,) = labelled(specimen.replace(labels="alone"))
+    assert np.median(offsets_px(alone)) * 0.5 == pytest.approx(extreme_nm, abs=0.25)  # half a pixel
+    assert np.median(offsets_px(line)) * 0.5 == pytest.approx(extreme_nm, abs=0.8)  # a narrower bell sees less of a lopsided peak
 
 
 def test_image_changes_sides_with_b():
@@ -317,15 +374,15 @@ def test_a_sharp_bend_does_not_turn_the_curve_back_on_itself():
         assert np.abs(offsets_px(line)).max() > 1 and (np.einsum("ij,ij->i", *steps) > 0).all()
 
 
-def test_labels_depend_on_neither_threads_nor_other_lines():
+def test_labels_of_lines_alone_depend_on_neither_threads_nor_other_lines():
     import numba
 
     lines = [straight((0.5, 0.5, 0), (1, -1, 1)), straight((0.5, 0, 0.5), (1, 0, 0.2), through=(5, 5, 5)), *loop_scene().dislocations]
-    together = labelled(scene(*lines))
+    together = labelled(scene(*lines, labels="alone"))
     threads = numba.get_num_threads()
     try:
         numba.set_num_threads(1)
-        alone = [labelled(scene(line))[0] for line in lines]
+        alone = [labelled(scene(line, labels="alone"))[0] for line in lines]
     finally:
         numba.set_num_threads(threads)
     for first, second in zip(together, alone, strict=True):
@@ -341,7 +398,7 @@ def test_probes_agree_with_dense_columns(s_inv_nm, image):
         Dislocation(burgers_uvw=b, points_nm=100 * t * [1, slope, 1] + 20 * np.cos(3 * t) * [0, 1, 0])
         for b, slope in (((0.5, 0.5, 0), 0.7), ((0.5, 0, -0.5), -0.4))
     ]
-    specimen = scene(*arcs, beam=beam, pixel_nm=1.0)
+    specimen = scene(*arcs, beam=beam, pixel_nm=1.0, labels="alone")
     probed = probe(specimen, Specimen.of(specimen))
     chosen = np.arange(0, len(probed.line_of), 3)
     across, exact = reference_profiles(probed, chosen, specimen, Specimen.of(specimen))
@@ -362,7 +419,7 @@ def test_the_compiled_route_agrees_with_the_general_one(foil, spread):
     placed = Specimen.of(specimen)
     probed = probe(specimen, placed)
     routes = [
-        relative_profiles(
+        profiles_alone(
             probed.lines, probed.curves, probed.line_of, contrast_reach_nm(specimen, placed), specimen, placed, fast=fast
         )[0]
         for fast in (True, False)

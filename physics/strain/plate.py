@@ -29,7 +29,7 @@ Axes: S segments, O outcrops, (Y, X) grid over the image, Q depths.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numba
@@ -103,7 +103,8 @@ class PlateField:
     """Correction of one set of lines: spline coefficients (Y, X, Q + 2) over the image, and the outcrops' tables.
 
     `segments` are the lines whose bulk field it completes: cut at the faces and continued along the foil normal.
-    `grid_nm` is (x, y of the first point, step); `outcrops` (O, 4) are X, Y, Z in the foil frame and the side.
+    `grid_nm` is (x, y of the first point, step); `outcrops` (O, 4) are X, Y, Z in the foil frame and the side, and reach as far as
+    `window_nm`, one number or (O,).
     """
 
     segments: Segments
@@ -112,14 +113,27 @@ class PlateField:
     foil_from_image: np.ndarray
     outcrops: np.ndarray
     tables: np.ndarray
-    window_nm: float
+    window_nm: float | np.ndarray
     core_nm: float
 
     def compiled(self) -> tuple[np.ndarray, ...]:
         """What `plate_tiles.add_plate_field` takes."""
         return (
-            self.coefficients, self.grid_nm, self.foil_from_image, self.outcrops, self.tables,
-            np.array([self.window_nm, self.core_nm]),
+            self.coefficients, self.grid_nm, self.foil_from_image,
+            np.column_stack([self.outcrops, np.broadcast_to(self.window_nm, len(self.outcrops))]), self.tables, float(self.core_nm),
+        )  # fmt: skip
+
+    def without(self, own: PlateField) -> PlateField:
+        """The same lines and their correction less what `own` holds: one of them by itself, with its own correction.
+
+        `own` has outcrops only (`half_spaces`). Its segments lie where this field's do, so that within the foil nothing is left
+        of them.
+        """
+        count, outcrops = len(own.outcrops), len(self.outcrops)
+        windows = np.broadcast_to(self.window_nm, outcrops), np.broadcast_to(own.window_nm, count)
+        return replace(
+            self, segments=self.segments.less(own.segments), outcrops=np.concatenate([self.outcrops, own.outcrops]),
+            tables=np.concatenate([self.tables, -own.tables]), window_nm=np.concatenate(windows),
         )  # fmt: skip
 
 

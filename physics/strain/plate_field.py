@@ -1,8 +1,8 @@
 """The correction of free surfaces at points: splines for its smooth part, tables near outcrops (`plate_tiles` has tiles).
 
 A plate is the tuple of `PlateField.compiled`: spline coefficients (Y, X, Q + 2), (x, y, step) of their grid, the
-rotation foil_from_image, outcrops (O, 4), their tables (O, W, W), and (window, core) in nm. The Q nodes down a column
-crowd toward both faces (`depth_place`), where the correction bends most. No coefficients mean no correction.
+rotation foil_from_image, outcrops (O, 5): X, Y, Z in the foil frame, the side and the window in nm, their tables (O, W, W), and
+the core in nm. The Q nodes down a column crowd toward both faces (`depth_place`), where the correction bends most. No coefficients mean no correction.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ CROWDING = 1.2
 def no_plate() -> tuple[np.ndarray, ...]:
     """What stands for a foil whose surfaces are not relaxed."""
     return (
-        np.zeros((0, 0, 0)), np.zeros(3), np.eye(3), np.zeros((0, 4)), np.zeros((0, GRID, GRID)), np.ones(2)
+        np.zeros((0, 0, 0)), np.zeros(3), np.eye(3), np.zeros((0, 5)), np.zeros((0, GRID, GRID)), 1.0
     )  # fmt: skip
 
 
@@ -96,22 +96,22 @@ def _down(profile, entrance, exit_, z, w):
 
 
 @numba.njit(cache=True, error_model="numpy")
-def near_outcrop(rotation, outcrop, table, reach, x, y, z, wx, wy):
-    """Window times H of one outcrop at an image point; `reach` is (window, core)."""
+def near_outcrop(rotation, outcrop, table, core, x, y, z, wx, wy):
+    """Window times H of one outcrop at an image point."""
     fx = rotation[0, 0] * x + rotation[0, 1] * y + rotation[0, 2] * z - outcrop[0]
     fy = rotation[1, 0] * x + rotation[1, 1] * y + rotation[1, 2] * z - outcrop[1]
     fz = rotation[2, 0] * x + rotation[2, 1] * y + rotation[2, 2] * z - outcrop[2]
     depth = max(-outcrop[3] * fz, 0.0)
-    if fx * fx + fy * fy + depth * depth >= reach[0] * reach[0]:
+    if fx * fx + fy * fy + depth * depth >= outcrop[4] * outcrop[4]:
         return 0.0
     r, i, j = place_in_table(fx, fy, depth, wx, wy)
-    return window(r, reach[0]) * from_table(table, i, j, wx, wy) / max(r, reach[1])
+    return window(r, outcrop[4]) * from_table(table, i, j, wx, wy) / max(r, core)
 
 
 @numba.njit(cache=True, error_model="numpy")
 def add_plate_points(plate, column, z, total):
     """Add the correction to `total` (P,) at heights z (P,) of one column (x, y, entrance, exit, ...), in double."""
-    coefficients, grid, rotation, outcrops, tables, reach = plate
+    coefficients, grid, rotation, outcrops, tables, core = plate
     entrance, exit_ = column[2], column[3]
     if coefficients.shape[2] == 0 or not entrance > exit_:
         return
@@ -122,4 +122,4 @@ def add_plate_points(plate, column, z, total):
         total[i] += _down(profile, entrance, exit_, z[i], wx)
     for o in range(len(outcrops)):
         for i in range(z.size):
-            total[i] += near_outcrop(rotation, outcrops[o], tables[o], reach, column[0], column[1], z[i], wx, wy)
+            total[i] += near_outcrop(rotation, outcrops[o], tables[o], core, column[0], column[1], z[i], wx, wy)

@@ -154,7 +154,7 @@ def _add_layers(across, entrance, per_nm, top, layer_nm, beta):
 
 @numba.njit(cache=True, error_model="numpy")
 def _add_outcrops(plate, columns, box, top, layer_nm, beta, entries, panels, heights, wx, wy):
-    _, _, rotation, outcrops, tables, reach = plate
+    _, _, rotation, outcrops, tables, core = plate
     depth, count = beta.shape
     touched = np.zeros(count, np.bool_)
     for o in range(len(outcrops)):
@@ -162,11 +162,12 @@ def _add_outcrops(plate, columns, box, top, layer_nm, beta, entries, panels, hei
         px = rotation[0, 0] * outcrops[o, 0] + rotation[1, 0] * outcrops[o, 1] + rotation[2, 0] * outcrops[o, 2] - box[0]
         py = rotation[0, 1] * outcrops[o, 0] + rotation[1, 1] * outcrops[o, 1] + rotation[2, 1] * outcrops[o, 2] - box[1]
         pz = rotation[0, 2] * outcrops[o, 0] + rotation[1, 2] * outcrops[o, 1] + rotation[2, 2] * outcrops[o, 2] - box[2]
-        if abs(px) > box[3] + reach[0] or abs(py) > box[4] + reach[0]:
+        reach = outcrops[o, 4]
+        if abs(px) > box[3] + reach or abs(py) > box[4] + reach:
             continue
         touched[:] = False
         for c in range(count):
-            room = reach[0] ** 2 - (columns[c, 0] - px) ** 2 - (columns[c, 1] - py) ** 2
+            room = reach**2 - (columns[c, 0] - px) ** 2 - (columns[c, 1] - py) ** 2
             if room <= 0.0 or not columns[c, 2] > columns[c, 3]:
                 continue
             touched[c] = True
@@ -176,16 +177,16 @@ def _add_outcrops(plate, columns, box, top, layer_nm, beta, entries, panels, hei
             x, y = columns[c, 0] + box[0], columns[c, 1] + box[1]
             for k in range(first, last):
                 z = top - (k + 0.5) * layer_nm
-                beta[k, c] += np.float32(near_outcrop(rotation, outcrops[o], tables[o], reach, x, y, z + box[2], wx, wy))
+                beta[k, c] += np.float32(near_outcrop(rotation, outcrops[o], tables[o], core, x, y, z + box[2], wx, wy))
         for e in range(len(entries)):
             c = entries[e, 1]
             if not touched[c]:
                 continue
             x, y = columns[c, 0] + box[0], columns[c, 1] + box[1]
             for n in range(entries[e, 2], entries[e, 2] + entries[e, 3]):
-                if abs(heights[n] - pz) > reach[0] + panels[n, 0]:
+                if abs(heights[n] - pz) > reach + panels[n, 0]:
                     continue
                 for a in range(2):
                     z = heights[n] + (1 - 2 * a) * GAUSS_OFFSET * panels[n, 0] + box[2]
-                    value = near_outcrop(rotation, outcrops[o], tables[o], reach, x, y, z, wx, wy)
+                    value = near_outcrop(rotation, outcrops[o], tables[o], core, x, y, z, wx, wy)
                     panels[n, 1 + a] += np.float32(value)

@@ -16,6 +16,9 @@ from physics.errors import require
 from physics.frozen import frozen_array
 from physics.junction import open_ends
 
+# Ends nearer than half of the last of these places of a nm are one.
+SAME_DECIMALS_NM = 6
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Segments:
@@ -51,6 +54,18 @@ class Segments:
         return Segments(
             start_nm=self.start_nm[keep], end_nm=self.end_nm[keep], burgers_nm=self.burgers_nm[keep],
             line=self.line[keep],
+        )  # fmt: skip
+
+    def less(self, others: Segments) -> Segments:
+        """Segments whose field is that of these less that of `others`: without what is in both, the rest of others with opposite b."""
+        mine, theirs = (np.round(np.concatenate([s.start_nm, s.end_nm, s.burgers_nm], axis=1), SAME_DECIMALS_NM) + 0.0 for s in (self, others))
+        own = {row.tobytes() for row in theirs}
+        common = [row.tobytes() in own for row in mine]
+        there = {row.tobytes() for row, both in zip(mine, common) if both}
+        kept, left = ~np.array(common, dtype=bool), np.array([row.tobytes() not in there for row in theirs], dtype=bool)
+        return Segments(
+            start_nm=np.concatenate([self.start_nm[kept], others.start_nm[left]]), end_nm=np.concatenate([self.end_nm[kept], others.end_nm[left]]),
+            burgers_nm=np.concatenate([self.burgers_nm[kept], -others.burgers_nm[left]]), line=np.concatenate([self.line[kept], others.line[left]]),
         )  # fmt: skip
 
 

@@ -12,7 +12,7 @@ from physics.errors import require
 from render.cli import run_command
 
 USAGE = """\
-python -m train.benchmark out=DIR [model=RUN] [baselines=DIR] [frames=100] [splits=[forest,sparse]] [data=data/benchmark-v1]
+python -m train.benchmark out=DIR [model=RUN] [baselines=DIR] [frames=100] [splits=[forest,sparse]] [data=data/benchmark-v2]
 
 Renders the test splits of this version (sparse, pileup, forest, weakbeam, network; 100 frames each) where they are not
 there yet, measures the model, ridge filters, trained rivals and oracle decoders on them, and writes DIR/benchmark.json and

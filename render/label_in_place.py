@@ -1,0 +1,59 @@
+"""Intensity across lines at their probes, all else in place: the picture with a line against the picture without it.
+
+Without a line means less its own field and what half-spaces at its outcrops add to it (`physics.strain.half_spaces`). Against
+columns of the Scene that lacks it, with surfaces of its own, in crowded frames of the benchmark: equal in an endless crystal,
+within 0.004 to 0.04 of the incident beam, rms, in a relaxed foil, where lines change columns by 0.04 to 0.19.
+
+Axes: P profiles, M columns of each.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from physics.contrast.columns import column_values
+from physics.contrast.profiles import across_nm
+from physics.strain.plate import PlateField
+from physics.strain.segments import Segments
+from render.intensity import column_physics, wanted_beam
+from render.label_curves import Curves
+from render.label_profiles import LEAST_BACKGROUND, PROBE_SLICE_NM, columns_across, perfect_intensity, surroundings
+from render.scene import Scene
+from render.specimen import Specimen, fault_heights, lines_in_place, plate_fields, segments
+
+
+def profiles_in_place(curves: Curves, numbers: np.ndarray, reach_nm: float, scene: Scene, specimen: Specimen) -> np.ndarray:
+    """Contrast (P, M) of each probe's dislocation in the Scene's picture: with it against without it.
+
+    `numbers` (P,) are those of the probes' dislocations in the Scene. Faults stay where they are.
+    """
+    x_nm, y_nm = columns_across(curves, across_nm(reach_nm))
+    plates = plate_fields(scene, specimen)
+    lines = segments(scene, specimen) if plates is None else plates[0].segments
+    with_line = intensity(lines, plates, x_nm, y_nm, scene, specimen)
+    without = np.empty_like(with_line)
+    present = np.unique(numbers)
+    in_place = lines_in_place(scene, specimen, present)
+    for place, number in enumerate(present):
+        chosen, own = numbers == number, tuple(each.of_line(place) for each in in_place)
+        less = None if plates is None else tuple(plate.without(line) for plate, line in zip(plates, own))
+        rest = lines.less(own[0].segments) if less is None else less[0].segments
+        without[chosen] = intensity(rest, less, x_nm[chosen], y_nm[chosen], scene, specimen)
+    # In the dark of another line the background of the foil counts.
+    perfect = perfect_intensity(x_nm, y_nm, scene, specimen).mean(axis=1, keepdims=True)
+    least = np.maximum(np.maximum(without, perfect), LEAST_BACKGROUND)
+    return ((with_line - without) / least).astype(np.float32)
+
+
+def intensity(
+    lines: Segments, plates: tuple[PlateField, ...] | None, x_nm: np.ndarray, y_nm: np.ndarray, scene: Scene, specimen: Specimen
+) -> np.ndarray:
+    """Intensity (P, M) of the beam that makes the picture in columns at (x, y), without inelastic electrons and deposits."""
+    faces = (values.ravel() for values in surroundings(x_nm, y_nm, scene, specimen))
+    heights_nm, phases_rad = fault_heights(scene, specimen, x_nm.ravel(), y_nm.ravel())
+    physics = column_physics(scene, specimen, plates, specimen.spread) | {"slice_nm": max(scene.slice_nm, PROBE_SLICE_NM)}
+    every = column_values(
+        lines, specimen.g_image_inv_nm, specimen.two_beam, x_nm.ravel(), y_nm.ravel(), *faces,
+        fault_z_nm=heights_nm, fault_phase_rad=phases_rad, **physics,
+    )  # fmt: skip
+    return np.asarray(every[wanted_beam(scene, specimen)]).reshape(x_nm.shape)
