@@ -4,7 +4,7 @@ The contrast along a line is the picture's with the line against the picture wit
 else in its place (`label_in_place`): beams that other lines have turned show it darker, brighter or on its other side than a
 perfect foil would. What inelastic electrons and deposits add, which the picture has, is left out. In ten frames of the
 benchmark's split `sparse` every eighth vertex lies more than 3 px from where the line alone would be seen, and one in five has
-the other sign; among the lines of `forest` one in five and two in five.
+the other sign; in two of `forest` one in five and two in five.
 
 `Scene.labels` "alone" asks for that: the two-beam intensity across the line by itself in the perfect foil
 (`label_profiles`), some ten times as fast. Relaxed faces are half-spaces at its outcrops (`physics.strain.half_spaces`), in an
