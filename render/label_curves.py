@@ -19,10 +19,10 @@ VERTEX_SPACING_PX = 4.0
 # Probes lie no farther apart than this in the image, in depth (of an effective extinction distance, which is the
 # period of an inclined line's contrast), and in the direction of the line.
 PROBE_SPACING_PX = 8.0
-PROBES_AN_EXTINCTION = 12.0
+PROBES_AN_EXTINCTION = 10.0
 PROBE_TURN = math.pi / 8
 # ... except that more than one in this length of image shows nothing new.
-LEAST_PROBE_SPACING_PX = 2.0
+LEAST_PROBE_SPACING_PX = 3.0
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

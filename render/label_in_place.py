@@ -21,13 +21,21 @@ from render.label_profiles import LEAST_BACKGROUND, PROBE_SLICE_NM, columns_acro
 from render.scene import Scene
 from render.specimen import Specimen, fault_heights, lines_in_place, plate_fields, segments
 
+# Columns of a profile: of the labels' cost, which is that of the picture, they are all.
+COLUMNS_ACROSS = 12
+
+
+def across_in_place_nm(reach_nm: float) -> np.ndarray:
+    """Where the columns of a profile stand (M,), from -reach to reach."""
+    return across_nm(reach_nm, COLUMNS_ACROSS)
+
 
 def profiles_in_place(curves: Curves, numbers: np.ndarray, reach_nm: float, scene: Scene, specimen: Specimen) -> np.ndarray:
     """Contrast (P, M) of each probe's dislocation in the Scene's picture: with it against without it.
 
     `numbers` (P,) are those of the probes' dislocations in the Scene. Faults stay where they are.
     """
-    x_nm, y_nm = columns_across(curves, across_nm(reach_nm))
+    x_nm, y_nm = columns_across(curves, across_in_place_nm(reach_nm))
     plates = plate_fields(scene, specimen)
     lines = segments(scene, specimen) if plates is None else plates[0].segments
     with_line = intensity(lines, plates, x_nm, y_nm, scene, specimen)
@@ -36,8 +44,8 @@ def profiles_in_place(curves: Curves, numbers: np.ndarray, reach_nm: float, scen
     in_place = lines_in_place(scene, specimen, present)
     for place, number in enumerate(present):
         chosen, own = numbers == number, tuple(each.of_line(place) for each in in_place)
-        less = None if plates is None else tuple(plate.without(line) for plate, line in zip(plates, own))
-        rest = lines.less(own[0].segments) if less is None else less[0].segments
+        less = None if plates is None else tuple(plate.without(int(number), line) for plate, line in zip(plates, own))
+        rest = lines.less(int(number), own[0].segments) if less is None else less[0].segments
         without[chosen] = intensity(rest, less, x_nm[chosen], y_nm[chosen], scene, specimen)
     # In the dark of another line the background of the foil counts.
     perfect = perfect_intensity(x_nm, y_nm, scene, specimen).mean(axis=1, keepdims=True)

@@ -123,16 +123,15 @@ class PlateField:
             np.column_stack([self.outcrops, np.broadcast_to(self.window_nm, len(self.outcrops))]), self.tables, float(self.core_nm),
         )  # fmt: skip
 
-    def without(self, own: PlateField) -> PlateField:
-        """The same lines and their correction less what `own` holds: one of them by itself, with its own correction.
+    def without(self, line: int, own: PlateField) -> PlateField:
+        """These lines and their correction less what `own` holds: `line` by itself, with its own correction.
 
-        `own` has outcrops only (`half_spaces`). Its segments lie where this field's do, so that within the foil nothing is left
-        of them.
+        `own` has outcrops only (`half_spaces`).
         """
         count, outcrops = len(own.outcrops), len(self.outcrops)
         windows = np.broadcast_to(self.window_nm, outcrops), np.broadcast_to(own.window_nm, count)
         return replace(
-            self, segments=self.segments.less(own.segments), outcrops=np.concatenate([self.outcrops, own.outcrops]),
+            self, segments=self.segments.less(line, own.segments), outcrops=np.concatenate([self.outcrops, own.outcrops]),
             tables=np.concatenate([self.tables, -own.tables]), window_nm=np.concatenate(windows),
         )  # fmt: skip
 

@@ -56,17 +56,24 @@ class Segments:
             line=self.line[keep],
         )  # fmt: skip
 
-    def less(self, others: Segments) -> Segments:
-        """Segments whose field is that of these less that of `others`: without what is in both, the rest of others with opposite b."""
-        mine, theirs = (np.round(np.concatenate([s.start_nm, s.end_nm, s.burgers_nm], axis=1), SAME_DECIMALS_NM) + 0.0 for s in (self, others))
-        own = {row.tobytes() for row in theirs}
-        common = [row.tobytes() in own for row in mine]
-        there = {row.tobytes() for row, both in zip(mine, common) if both}
-        kept, left = ~np.array(common, dtype=bool), np.array([row.tobytes() not in there for row in theirs], dtype=bool)
+    def less(self, line: int, own: Segments) -> Segments:
+        """Segments whose field is that of these less that of `own`, one dislocation, which is `line` here.
+
+        Its pieces that are in both are left out; those that are in `own` alone come with opposite b.
+        """
+        here = np.flatnonzero(self.line == line)
+        mine, theirs = ([row.tobytes() for row in np.round(ends, SAME_DECIMALS_NM) + 0.0] for ends in (self._ends_nm[here], own._ends_nm))
+        known, found = set(theirs), set(mine)
+        kept, left = np.ones(len(self), dtype=bool), np.array([row not in found for row in theirs], dtype=bool)
+        kept[here[[row in known for row in mine]]] = False
         return Segments(
-            start_nm=np.concatenate([self.start_nm[kept], others.start_nm[left]]), end_nm=np.concatenate([self.end_nm[kept], others.end_nm[left]]),
-            burgers_nm=np.concatenate([self.burgers_nm[kept], -others.burgers_nm[left]]), line=np.concatenate([self.line[kept], others.line[left]]),
+            start_nm=np.concatenate([self.start_nm[kept], own.start_nm[left]]), end_nm=np.concatenate([self.end_nm[kept], own.end_nm[left]]),
+            burgers_nm=np.concatenate([self.burgers_nm[kept], -own.burgers_nm[left]]), line=np.concatenate([self.line[kept], own.line[left]]),
         )  # fmt: skip
+
+    @property
+    def _ends_nm(self) -> np.ndarray:
+        return np.concatenate([self.start_nm, self.end_nm], axis=1)
 
 
 def segments_of(
