@@ -33,7 +33,7 @@ from physics.junction import open_ends
 from physics.slip_trace import SLIP_TRACE
 from render.image_curve import along_curves
 from render.label_curves import Curves, curves_near_field
-from render.label_in_place import across_in_place_nm, profiles_in_place
+from render.label_in_place import profiles_in_place
 from render.label_profiles import profile_contrast, profiles_alone
 from render.micrograph import Line
 from render.scene import Scene
@@ -124,11 +124,10 @@ def probe(scene: Scene, specimen: Specimen, traces: bool = False) -> Probed:
         contrast, half_width_nm, middle_nm = profile_contrast(across_nm(reach_nm), *profiles)
     else:
         profile = profiles_in_place(curves, kept[curves.probe_curve], reach_nm, scene, specimen)
-        across = across_in_place_nm(reach_nm)
-        contrast, _, middle_nm = profile_contrast(across, profile)
+        contrast, _, middle_nm = profile_contrast(across_nm(reach_nm), profile)
         near_nm = max(NEAR_REACH * reach_nm, LEAST_NEAR_PX * scene.pixel_nm)
         steady_nm = _steady_offset_nm(curves, contrast, middle_nm)
-        contrast, half_width_nm, middle_nm = profile_contrast(across, profile, None, steady_nm, near_nm)
+        contrast, half_width_nm, middle_nm = profile_contrast(across_nm(reach_nm), profile, None, steady_nm, near_nm)
     return Probed(
         lines=lines, curves=curves, numbers=kept, line_of=line_of, reach_nm=reach_nm, contrast=contrast,
         at_node=_ends_at_nodes(scene.dislocations, [pieces[k] for k in curves.kept], kept),

@@ -137,7 +137,7 @@ class Scene:
             "foil_renderer": self.foil_renderer,
             "contrast": self.contrast,
             "strokes": None if self.strokes is None else _plain_strokes(self.strokes),
-        } | ({} if self.labels == LABELS[0] else {"labels": self.labels})  # Scenes written before there was a choice read back as they were
+        } | ({} if self.labels == LABELS[0] else {"labels": self.labels})  # only where it is not the default
 
     @classmethod
     def from_json(cls, text: str) -> Scene:

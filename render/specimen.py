@@ -166,10 +166,12 @@ def plate_fields(scene: Scene, specimen: Specimen) -> tuple[PlateField, ...] | N
     of a few nm does not bend the foil, and near a hole or a second grain the correction is that of the foil without it.
     Its grid follows the pixels where they are coarse.
     """
-    of = (scene.dislocations, scene.particles, scene.surfaces)
-    known, fields = specimen.kept.get("plate_fields", (None, None))
-    if known is None or any(a is not b for a, b in zip(of, known)):
-        fields = _plate_fields(scene, specimen)
+    of = (scene.dislocations, scene.particles), (scene.surfaces, scene.core_nm, scene.pixel_nm, scene.shape)
+    known, fields = specimen.kept.get("plate_fields", (((), ()), None))
+    if known[1] == of[1] and all(a is b for a, b in zip(of[0], known[0], strict=True)):
+        return fields
+    fields = _plate_fields(scene, specimen)
+    if fields is not None:
         specimen.kept["plate_fields"] = of, fields
     return fields
 
@@ -211,30 +213,27 @@ def lines_alone(scene: Scene, specimen: Specimen, lines: tuple) -> tuple[HalfSpa
     screened = scene.surfaces and any(line.kind == SLIP_TRACE for line in lines)  # labels ask for traces by themselves
     if screened:
         lines = tuple(_with_mirror_image(line, specimen.foil_shape) for line in lines)
-    return _with_half_spaces(segments(scene, specimen, lines, alone=True), len(lines), scene, specimen, scene.surfaces and not screened)
-
-
-def lines_in_place(scene: Scene, specimen: Specimen, numbers: np.ndarray) -> tuple[HalfSpaces, ...]:
-    """Dislocations `numbers` of the Scene, each with what the faces add to it: what the picture's field has less without it.
-
-    As `lines_alone`, but a line that ends in a node ends there, as in the picture.
-    """
-    every = segments(scene, specimen)
-    return _with_half_spaces(_numbered([every.of_line(n) for n in numbers]), len(numbers), scene, specimen, scene.surfaces)
-
-
-def _numbered(lines: list[Segments]) -> Segments:
-    """The segments of some lines, numbered by their place in the list."""
-    names = ("start_nm", "end_nm", "burgers_nm")
-    arrays = {name: np.concatenate([np.empty((0, 3)), *(getattr(line, name) for line in lines)]) for name in names}
-    return Segments(**arrays, line=np.repeat(np.arange(len(lines)), [len(line) for line in lines]))
-
-
-def _with_half_spaces(own: Segments, lines: int, scene: Scene, specimen: Specimen, relaxed: bool) -> tuple[HalfSpaces, ...]:
-    faces = foil_faces(scene, specimen) if relaxed and specimen.stiffness_image_GPa is None and len(own) else None
+    alone = segments(scene, specimen, lines, alone=True)
+    relaxed = scene.surfaces and not screened and specimen.stiffness_image_GPa is None and len(alone)
+    faces = foil_faces(scene, specimen) if relaxed else None
     if faces is None:
-        return (no_half_spaces(own, lines),) * len(specimen.directions_inv_nm)
-    return half_spaces(own, lines, specimen.directions_inv_nm, faces, poisson_ratio=specimen.poisson_ratio, core_nm=scene.core_nm)
+        return (no_half_spaces(alone, len(lines)),) * len(specimen.directions_inv_nm)
+    return half_spaces(alone, len(lines), specimen.directions_inv_nm, faces, poisson_ratio=specimen.poisson_ratio, core_nm=scene.core_nm)
+
+
+def outcrops_in_place(scene: Scene, specimen: Specimen) -> tuple[HalfSpaces, ...] | None:
+    """What the faces add to each dislocation of the Scene by itself, numbered as there, for each of the Specimen's directions.
+
+    For lines as `plate_fields` has them. None where the faces are not relaxed or the crystal is anisotropic.
+    """
+    faces = foil_faces(scene, specimen) if scene.surfaces and specimen.stiffness_image_GPa is None else None
+    every = segments(scene, specimen)
+    if faces is None or not len(every):
+        return None
+    return half_spaces(
+        every, int(every.line.max()) + 1, specimen.directions_inv_nm, faces, poisson_ratio=specimen.poisson_ratio, core_nm=scene.core_nm,
+        straight_on=False,
+    )  # fmt: skip
 
 
 def _with_mirror_image(trace: Dislocation, shape: FoilShape) -> Dislocation:
@@ -274,6 +273,21 @@ def fault_sheets(scene: Scene, specimen: Specimen) -> tuple[np.ndarray, np.ndarr
             sheets.append(sheet)
             values.append(phase)
         sheet[rows, columns][covered] = part[covered]
+    return (np.array(sheets), np.array(values)) if sheets else (None, None)
+
+
+def sheet_heights(
+    scene: Scene, specimen: Specimen, x_nm: np.ndarray, y_nm: np.ndarray
+) -> tuple[np.ndarray, np.ndarray] | tuple[None, None]:
+    """As `fault_heights`, with the discs of other matter that some of the columns at (x, y) pass."""
+    heights, phases = fault_heights(scene, specimen, x_nm, y_nm)
+    sheets: list[np.ndarray] = [] if heights is None else list(heights)
+    values: list[np.ndarray] = [] if phases is None else list(phases)
+    for disc in disc_lines(scene.particles, scene.crystal, specimen.image_from_crystal)[1]:
+        phase, sheet = _phase_rad(disc, scene, specimen), _heights_nm(disc, scene, specimen, x_nm, y_nm)
+        if np.abs(phase).max() >= LEAST_PHASE_RAD and np.isfinite(sheet).any():
+            sheets.append(sheet)
+            values.append(phase)
     return (np.array(sheets), np.array(values)) if sheets else (None, None)
 
 

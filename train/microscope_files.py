@@ -62,7 +62,7 @@ def microscope_frames(path: Path) -> Iterator[tuple[int, int, np.ndarray, float 
     require(bool(images), str(path), "hold an image", f"{len(signals)} signals without rows and columns")
     units = str(x.get("units"))
     reciprocal = "/" in units or "rad" in units
-    if units in NM_PER and float(x.get("scale", 0)) * NM_PER[units] > METRE_NM:
+    if float(x.get("scale", 0)) * NM_PER.get(units.strip().lower(), 0.0) > METRE_NM:
         reciprocal, units = True, "1/m"
     require(not reciprocal, str(path), "hold a micrograph", f"an image whose axes are in {units}: a diffraction pattern")
     pixel_nm = plausible_pixel_nm(x.get("scale"), units)

@@ -51,12 +51,12 @@ def nearest_nm(reach_nm: float) -> float:
 
 
 @lru_cache(maxsize=64)
-def across_nm(reach_nm: float, count: int = COLUMNS_ACROSS) -> np.ndarray:
-    """Where the columns of a profile stand (M,), from -reach to reach; `count` is even."""
-    inner = 1 / (count - 1)
+def across_nm(reach_nm: float) -> np.ndarray:
+    """Where the columns of a profile stand (M,), from -reach to reach."""
+    inner = 1 / (COLUMNS_ACROSS - 1)
     wanted = math.log(max(reach_nm / nearest_nm(reach_nm), 1.001 / inner))
     squeeze = brentq(lambda a: math.log(math.sinh(a) / math.sinh(a * inner)) - wanted, 1e-6, 50.0)
-    u = reach_nm * np.sinh(squeeze * np.linspace(-1, 1, count)) / math.sinh(squeeze)
+    u = reach_nm * np.sinh(squeeze * np.linspace(-1, 1, COLUMNS_ACROSS)) / math.sinh(squeeze)
     u.setflags(write=False)
     return u
 

@@ -19,13 +19,11 @@ from physics.frozen import frozen_array
 from physics.strain.foil_frame import FoilFaces, cut_lines
 from physics.strain.isotropic import DOWN
 from physics.strain.outcrop import GRID
-from physics.strain.plate import PlateField, outcrop_tables
+from physics.strain.plate import ENDLESS_WINDOW_NM, PlateField, outcrop_tables
 from physics.strain.segments import Segments
 
 # Sine of the angle to the face below which a line has no correction.
 GRAZING = 0.07
-# Every outcrop reaches as far as it does: nothing of it is left to a grid.
-ENDLESS_WINDOW_NM = 1e9
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -53,11 +51,15 @@ class HalfSpaces:
 
 
 def half_spaces(
-    segments: Segments, lines: int, g_image_inv_nm: ArrayLike, faces: FoilFaces, *, poisson_ratio: float, core_nm: float
+    segments: Segments, lines: int, g_image_inv_nm: ArrayLike, faces: FoilFaces, *, poisson_ratio: float, core_nm: float,
+    straight_on: bool = True,
 ) -> tuple[HalfSpaces, ...]:  # fmt: skip
-    """The corrections of `lines` lines with `segments`, each alone, in an isotropic crystal, for each of the g (R, 3)."""
+    """The corrections of `lines` lines with `segments`, each alone, in an isotropic crystal, for each of the g (R, 3).
+
+    `straight_on` False: to the field of lines that run on along the foil's normal outside, as a plate's do.
+    """
     every_g, e = frozen_array(g_image_inv_nm, (None, 3), "g_image_inv_nm"), np.array(DOWN, dtype=np.float64)
-    cut = cut_lines(segments, faces, straight_on=True)
+    cut = cut_lines(segments, faces, straight_on)
     chosen = cut.steep(GRAZING)
     chosen = chosen[np.argsort(cut.line[chosen], kind="stable")]
     first = np.searchsorted(cut.line[chosen], np.arange(lines + 1))

@@ -97,6 +97,9 @@ STRETCH = 2.5
 # Sine of the angle to the face below which a line grazes it: no H, its load is left to the grid's waves.
 GRAZING = 0.15
 
+# Of outcrops that reach as far as their tables do: nothing of them is left to a grid.
+ENDLESS_WINDOW_NM = 1e9
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class PlateField:
@@ -123,16 +126,13 @@ class PlateField:
             np.column_stack([self.outcrops, np.broadcast_to(self.window_nm, len(self.outcrops))]), self.tables, float(self.core_nm),
         )  # fmt: skip
 
-    def without(self, line: int, own: PlateField) -> PlateField:
-        """These lines and their correction less what `own` holds: `line` by itself, with its own correction.
-
-        `own` has outcrops only (`half_spaces`).
-        """
-        count, outcrops = len(own.outcrops), len(self.outcrops)
-        windows = np.broadcast_to(self.window_nm, outcrops), np.broadcast_to(own.window_nm, count)
+    def without(self, line: int, places: np.ndarray, tables: np.ndarray) -> PlateField:
+        """The correction of all lines but `line`, whose own is that of half-spaces at its outcrops `places` (O, 4) with `tables`."""
+        outcrops = len(self.outcrops), len(places)
+        windows = np.broadcast_to(self.window_nm, outcrops[0]), np.full(outcrops[1], ENDLESS_WINDOW_NM)
         return replace(
-            self, segments=self.segments.less(line, own.segments), outcrops=np.concatenate([self.outcrops, own.outcrops]),
-            tables=np.concatenate([self.tables, -own.tables]), window_nm=np.concatenate(windows),
+            self, segments=self.segments.without(line), outcrops=np.concatenate([self.outcrops, places]),
+            tables=np.concatenate([self.tables, -tables]), window_nm=np.concatenate(windows),
         )  # fmt: skip
 
 

@@ -16,9 +16,6 @@ from physics.errors import require
 from physics.frozen import frozen_array
 from physics.junction import open_ends
 
-# Ends nearer than half of the last of these places of a nm are one.
-SAME_DECIMALS_NM = 6
-
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Segments:
@@ -56,24 +53,12 @@ class Segments:
             line=self.line[keep],
         )  # fmt: skip
 
-    def less(self, line: int, own: Segments) -> Segments:
-        """Segments whose field is that of these less that of `own`, one dislocation, which is `line` here.
-
-        Its pieces that are in both are left out; those that are in `own` alone come with opposite b.
-        """
-        here = np.flatnonzero(self.line == line)
-        mine, theirs = ([row.tobytes() for row in np.round(ends, SAME_DECIMALS_NM) + 0.0] for ends in (self._ends_nm[here], own._ends_nm))
-        known, found = set(theirs), set(mine)
-        kept, left = np.ones(len(self), dtype=bool), np.array([row not in found for row in theirs], dtype=bool)
-        kept[here[[row in known for row in mine]]] = False
+    def without(self, line: int) -> Segments:
+        """The segments of all other dislocations."""
+        kept = self.line != line
         return Segments(
-            start_nm=np.concatenate([self.start_nm[kept], own.start_nm[left]]), end_nm=np.concatenate([self.end_nm[kept], own.end_nm[left]]),
-            burgers_nm=np.concatenate([self.burgers_nm[kept], -own.burgers_nm[left]]), line=np.concatenate([self.line[kept], own.line[left]]),
-        )  # fmt: skip
-
-    @property
-    def _ends_nm(self) -> np.ndarray:
-        return np.concatenate([self.start_nm, self.end_nm], axis=1)
+            start_nm=self.start_nm[kept], end_nm=self.end_nm[kept], burgers_nm=self.burgers_nm[kept], line=self.line[kept]
+        )
 
 
 def segments_of(

@@ -83,6 +83,8 @@ def render_split(split: Split, folder: Path, frames: int, workers: int = 0, froz
         )
     dataset = open_dataset(path)
     require(len(dataset) >= frames, str(path), f"hold {frames} frames", len(dataset), "remove it or give another folder")
+    labels = dataset.config.get("labels"), split.render.get("labels")
+    require(labels[0] == labels[1], str(path), f"have labels={labels[1]}", labels[0], "remove it or give another folder")
     dataset = dataset[:frames]
     if frozen:
         check_scenes(split, [scene_hash(dataset.scene_json(i)) for i in range(frames)])
