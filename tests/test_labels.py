@@ -10,10 +10,12 @@ from physics.contrast.profiles import across_nm
 from physics.contrast.two_beam import perfect_crystal
 from physics.crystal import Crystal
 from physics.dislocation import Dislocation
+from physics.errors import InputError
 from physics.fault import StackingFault
 from physics.foil import Foil
 from physics.frames import pixel_from_image
-from render.label_in_place import profiles_in_place
+from physics.particle import Particle
+from render.label_in_place import intensity, profiles_in_place
 from render.label_profiles import profile_contrast, profiles_alone
 from render.label_reference import reference_profiles
 from render.labels import contrast_reach_nm, label_lines, probe
@@ -276,6 +278,29 @@ def test_the_profile_of_a_lone_line_is_the_same_in_place_and_by_itself():
     in_place = profiles_in_place(probed.curves, probed.numbers[probed.curves.probe_curve], probed.reach_nm, specimen, placed)
     alone = profiles_alone(probed.lines, probed.curves, probed.line_of, probed.reach_nm, specimen, placed)[0]
     assert np.sqrt(np.mean((in_place - alone) ** 2)) < 0.01  # chords and panels
+
+
+def test_columns_of_labels_are_those_of_the_picture():
+    """Where no core blurs a pixel: with a plate of other matter, faults, relaxed faces and a bent foil."""
+    plate = Particle(kind="plate", centre_nm=(10, 12, 5), radius_nm=25.0, misfit=0.1, plane_hkl=(1, 1, 9), thickness_nm=2.0)
+    foil = Foil(thickness_nm=100, curvature_inv_um=0.3, wedge_deg=3.0)
+    specimen = scene(straight((0.5, 0.5, 0), (1, -1, 1)), particles=[plate], foil=foil, pixel_nm=1.0)
+    placed = Specimen.of(specimen)
+    rows, columns = np.array([20, 36, 40, 70]), np.array([30, 74, 70, 100])
+    x_nm, y_nm = columns - 63.5, 47.5 - rows
+    plates = plate_fields(specimen, placed)
+    found = intensity(plates[0].segments, plates, x_nm[None].astype(float), y_nm[None].astype(float), specimen, placed)[0]
+    np.testing.assert_allclose(found, simulate(specimen).intensity[rows, columns], atol=3e-3)
+    without_plate = simulate(specimen.replace(particles=())).intensity[rows, columns]
+    assert np.abs(found - without_plate).max() > 0.015  # one of them passes the plate
+
+
+def test_a_scene_keeps_how_its_labels_are_made():
+    line = straight((0.5, 0.5, 0), (1, -1, 1))
+    assert Scene.from_json(scene(line, labels="alone").to_json()).labels == "alone"
+    assert Scene.from_json(scene(line).to_json()).labels == "picture"
+    with pytest.raises(InputError, match="labels must be one of picture, alone"):
+        scene(line, labels="none")
 
 
 def test_weak_beam_image_of_g_dot_b_2_lies_on_the_left_for_positive_s():
