@@ -32,6 +32,8 @@ def profiles_in_place(curves: Curves, numbers: np.ndarray, reach_nm: float, scen
     `numbers` (P,) are those of the probes' dislocations in the Scene. Faults stay where they are.
     """
     x_nm, y_nm = columns_across(curves, across_nm(reach_nm))
+    if not len(numbers):
+        return np.empty(x_nm.shape, np.float32)
     plates = plate_fields(scene, specimen)
     lines = segments(scene, specimen) if plates is None else plates[0].segments
     with_line = intensity(lines, plates, x_nm, y_nm, scene, specimen)
