@@ -72,7 +72,7 @@ def wide_fault(
 
     Its other partial is outside the field. The fault goes on for `reach_nm` from the line's chord; the ends of the line
     must lie on the faces or outside the field. `shear` (0, 1, 2) chooses among the three shifts. No line comes back where
-    the line is bent so that its fault's outline would cross itself.
+    the line is bent so far toward its fault that the outline would cross itself or end within half of `reach_nm`.
     """
     normal = np.asarray(normal_image) / np.linalg.norm(normal_image)
     up = 1 if normal[2] >= 0 else -1
@@ -80,9 +80,10 @@ def wide_fault(
     chord = points_nm[-1] - points_nm[0]
     side = np.cross(up * normal, chord / np.linalg.norm(chord)) * (1 if fault_on_left else -1)
     tangents = points_nm[[0, -1]] - points_nm[[1, -2]]
-    ends = points_nm[[0, -1]] + reach_nm * tangents / np.linalg.norm(tangents, axis=1, keepdims=True)
+    tangents = tangents / np.linalg.norm(tangents, axis=1, keepdims=True)
+    ends = points_nm[[0, -1]] + reach_nm * tangents
     outline_nm = np.concatenate([ends[:1], points_nm[1:-1], ends[1:], ends[1:] + reach_nm * side, ends[:1] + reach_nm * side])
-    if not is_simple(outline_nm, normal):
+    if (tangents @ side).min() < -0.5 or not is_simple(outline_nm, normal):
         return [], []
     fault = StackingFault(plane_hkl=plane_hkl, shift_uvw=shift, outline_nm=outline_nm)
     burgers = shift if fault_on_left else -shift

@@ -2,7 +2,7 @@
 
 Without a line means less its own field and what half-spaces at its outcrops add to it (`physics.strain.half_spaces`). Against
 columns of the Scene that lacks it, with surfaces of its own, in crowded frames of the benchmark: equal in an endless crystal,
-within 0.003 to 0.04 of the incident beam, rms, in a relaxed foil, where lines change columns by 0.04 to 0.19. What the faces add to
+within 0.003 to 0.04 of the incident beam, rms, in a relaxed foil, where lines change columns by 0.02 to 0.19. What the faces add to
 a line that meets none of them steeply, and in an anisotropic crystal to any, stays behind.
 
 Axes: P profiles, M columns of each.
@@ -38,7 +38,7 @@ def profiles_in_place(curves: Curves, numbers: np.ndarray, reach_nm: float, scen
     lines = segments(scene, specimen) if plates is None else plates[0].segments
     with_line = intensity(lines, plates, x_nm, y_nm, scene, specimen)
     without = np.empty_like(with_line)
-    outcrops = None if plates is None else outcrops_in_place(scene, specimen)
+    outcrops = outcrops_in_place(scene, specimen)
     for number in np.unique(numbers).tolist():
         chosen = numbers == number
         rest, less = _without(number, lines, plates, outcrops)
@@ -61,13 +61,10 @@ def intensity(lines: Segments, plates: Plates, x_nm: np.ndarray, y_nm: np.ndarra
     return np.asarray(every[wanted_beam(scene, specimen)]).reshape(x_nm.shape)
 
 
-def _without(number: int, lines: Segments, plates: Plates, outcrops: tuple[HalfSpaces, ...] | None) -> tuple[Segments, Plates]:
+def _without(number: int, lines: Segments, plates: Plates, outcrops: tuple[HalfSpaces, ...]) -> tuple[Segments, Plates]:
     """The lines of the picture and the correction of its surfaces less one line's."""
     rest = lines.without(number)
     if plates is None or not len(rest):
         return rest, None
-    if outcrops is None:
-        nothing = plates[0].outcrops[:0], plates[0].tables[:0]
-        return rest, tuple(plate.without(number, *nothing) for plate in plates)
     own = slice(outcrops[0].first[number], outcrops[0].first[number + 1])
     return rest, tuple(plate.without(number, each.places[own], each.tables[own]) for plate, each in zip(plates, outcrops))

@@ -26,7 +26,7 @@ LEAST_BACKGROUND = 1e-3
 FINE = 8
 MIDDLE_REACH = 0.7
 # The contrast of a column that no electron leaves.
-BLACK = np.float32(-1)
+BLACK, _ONE = np.float32(-1), np.float32(1)
 
 
 def profiles_alone(
@@ -181,7 +181,7 @@ def _fine(values):
 @numba.njit(cache=True, error_model="numpy")
 def _measure(u, centre, width, anywhere, relative, without_faults, extreme, half_width, middle):
     last = len(u) - 1
-    taper = np.empty(len(u), np.float32)
+    taper, bell = np.empty((2, len(u)), np.float32)
     for p in range(len(relative)):
         profile = _fine(relative[p])
         peak = 0
@@ -189,9 +189,9 @@ def _measure(u, centre, width, anywhere, relative, without_faults, extreme, half
             profile[i] = max(profile[i], BLACK)  # between columns a cubic may run below
         for i in range(last + 1):
             taper[i] = math.exp(-(((u[i] - centre[p]) / width) ** 2))
+            bell[i] = _ONE if anywhere else taper[i]
         for i in range(last + 1):
-            higher = abs(profile[i]) / abs(profile[peak]) if profile[peak] != 0 else np.inf
-            if higher * (1 if anywhere else taper[i] / taper[peak]) > 1 and profile[i] != 0:
+            if abs(profile[i]) * bell[i] > abs(profile[peak]) * bell[peak]:
                 peak = i
         extreme[p] = profile[peak]
         level = abs(profile[peak]) / 2

@@ -127,7 +127,7 @@ def probe(scene: Scene, specimen: Specimen, traces: bool = False) -> Probed:
         contrast, _, middle_nm = profile_contrast(across_nm(reach_nm), profile)
         near_nm = max(NEAR_REACH * reach_nm, LEAST_NEAR_PX * scene.pixel_nm)
         steady_nm = _steady_offset_nm(curves, contrast, middle_nm)
-        contrast, half_width_nm, middle_nm = profile_contrast(across_nm(reach_nm), profile, None, steady_nm, near_nm)
+        contrast, half_width_nm, middle_nm = profile_contrast(across_nm(reach_nm), profile, centre_nm=steady_nm, near_nm=near_nm)
     return Probed(
         lines=lines, curves=curves, numbers=kept, line_of=line_of, reach_nm=reach_nm, contrast=contrast,
         at_node=_ends_at_nodes(scene.dislocations, [pieces[k] for k in curves.kept], kept),

@@ -49,7 +49,7 @@ SURFACE_GRID_NM, SURFACE_GRID_PX = 4.0, 1.25
 class Specimen:
     """Derived quantities of one Scene, all vectors in the image frame; the foil with those grains that are seen.
 
-    `kept` holds what takes long and is asked for more than once (`plate_fields`).
+    `kept` holds what `plate_fields` found, by what it depends on: the picture and its labels ask for it.
     """
 
     image_from_crystal: np.ndarray
@@ -61,7 +61,7 @@ class Specimen:
     foil_shape: FoilShape
     poisson_ratio: float
     stiffness_image_GPa: np.ndarray | None
-    kept: dict[str, Any] = field(default_factory=dict, repr=False)
+    kept: dict[tuple, tuple[PlateField, ...] | None] = field(default_factory=dict, repr=False)
 
     @property
     def two_beam_isotropic(self) -> bool:
@@ -166,14 +166,10 @@ def plate_fields(scene: Scene, specimen: Specimen) -> tuple[PlateField, ...] | N
     of a few nm does not bend the foil, and near a hole or a second grain the correction is that of the foil without it.
     Its grid follows the pixels where they are coarse.
     """
-    of = (scene.dislocations, scene.particles), (scene.surfaces, scene.core_nm, scene.pixel_nm, scene.shape)
-    known, fields = specimen.kept.get("plate_fields", (((), ()), None))
-    if known[1] == of[1] and all(a is b for a, b in zip(of[0], known[0], strict=True)):
-        return fields
-    fields = _plate_fields(scene, specimen)
-    if fields is not None:
-        specimen.kept["plate_fields"] = of, fields
-    return fields
+    of = (scene.dislocations, scene.particles, scene.surfaces, scene.core_nm, scene.pixel_nm, scene.shape)
+    if of not in specimen.kept:
+        specimen.kept[of] = _plate_fields(scene, specimen)
+    return specimen.kept[of]
 
 
 def _plate_fields(scene: Scene, specimen: Specimen) -> tuple[PlateField, ...] | None:
@@ -214,25 +210,27 @@ def lines_alone(scene: Scene, specimen: Specimen, lines: tuple) -> tuple[HalfSpa
     if screened:
         lines = tuple(_with_mirror_image(line, specimen.foil_shape) for line in lines)
     alone = segments(scene, specimen, lines, alone=True)
-    relaxed = scene.surfaces and not screened and specimen.stiffness_image_GPa is None and len(alone)
-    faces = foil_faces(scene, specimen) if relaxed else None
-    if faces is None:
-        return (no_half_spaces(alone, len(lines)),) * len(specimen.directions_inv_nm)
-    return half_spaces(alone, len(lines), specimen.directions_inv_nm, faces, poisson_ratio=specimen.poisson_ratio, core_nm=scene.core_nm)
+    return _half_spaces(alone, len(lines), scene, specimen, scene.surfaces and not screened)
 
 
-def outcrops_in_place(scene: Scene, specimen: Specimen) -> tuple[HalfSpaces, ...] | None:
-    """What the faces add to each dislocation of the Scene by itself, numbered as there, for each of the Specimen's directions.
+def outcrops_in_place(scene: Scene, specimen: Specimen) -> tuple[HalfSpaces, ...]:
+    """What the faces add to each line of the Scene by itself, numbered as in `segments`, for each of the Specimen's directions.
 
-    For lines as `plate_fields` has them. None where the faces are not relaxed or the crystal is anisotropic.
+    For lines that run on as those of `plate_fields`. Nothing where the faces are not relaxed or the crystal is anisotropic.
     """
-    faces = foil_faces(scene, specimen) if scene.surfaces and specimen.stiffness_image_GPa is None else None
     every = segments(scene, specimen)
-    if faces is None or not len(every):
-        return None
+    return _half_spaces(every, int(every.line.max(initial=-1)) + 1, scene, specimen, scene.surfaces, straight_on=False)
+
+
+def _half_spaces(
+    own: Segments, lines: int, scene: Scene, specimen: Specimen, relaxed: bool, straight_on: bool = True
+) -> tuple[HalfSpaces, ...]:
+    faces = foil_faces(scene, specimen) if relaxed and specimen.stiffness_image_GPa is None and len(own) else None
+    if faces is None:
+        return (no_half_spaces(own, lines),) * len(specimen.directions_inv_nm)
     return half_spaces(
-        every, int(every.line.max()) + 1, specimen.directions_inv_nm, faces, poisson_ratio=specimen.poisson_ratio, core_nm=scene.core_nm,
-        straight_on=False,
+        own, lines, specimen.directions_inv_nm, faces, poisson_ratio=specimen.poisson_ratio, core_nm=scene.core_nm,
+        straight_on=straight_on,
     )  # fmt: skip
 
 
@@ -264,31 +262,40 @@ def fault_sheets(scene: Scene, specimen: Specimen) -> tuple[np.ndarray, np.ndarr
         if np.abs(phase).max() < LEAST_PHASE_RAD or rows.start == rows.stop or columns.start == columns.stop:
             continue
         part = _heights_nm(disc, scene, specimen, x_nm[rows, columns], y_nm[rows, columns])
-        covered = np.isfinite(part)
-        for sheet, value in zip(sheets[own:], values[own:]):
-            if np.abs(value - phase).max() < 1e-12 and not np.isfinite(sheet[rows, columns][covered]).any():
-                break
-        else:
-            sheet = np.full(x_nm.shape, np.nan)
-            sheets.append(sheet)
-            values.append(phase)
-        sheet[rows, columns][covered] = part[covered]
+        _lay(part, phase, (rows, columns), sheets, values, own, x_nm.shape)
     return (np.array(sheets), np.array(values)) if sheets else (None, None)
 
 
 def sheet_heights(
     scene: Scene, specimen: Specimen, x_nm: np.ndarray, y_nm: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray] | tuple[None, None]:
-    """As `fault_heights`, with the discs of other matter that some of the columns at (x, y) pass."""
+    """As `fault_sheets`, in any columns at (x, y) (P,)."""
     heights, phases = fault_heights(scene, specimen, x_nm, y_nm)
     sheets: list[np.ndarray] = [] if heights is None else list(heights)
     values: list[np.ndarray] = [] if phases is None else list(phases)
+    own = len(sheets)
     for disc in disc_lines(scene.particles, scene.crystal, specimen.image_from_crystal)[1]:
-        phase, sheet = _phase_rad(disc, scene, specimen), _heights_nm(disc, scene, specimen, x_nm, y_nm)
-        if np.abs(phase).max() >= LEAST_PHASE_RAD and np.isfinite(sheet).any():
-            sheets.append(sheet)
-            values.append(phase)
+        phase = _phase_rad(disc, scene, specimen)
+        low, high = disc.outline_nm[:, :2].min(axis=0), disc.outline_nm[:, :2].max(axis=0)
+        near = np.flatnonzero((x_nm >= low[0]) & (x_nm <= high[0]) & (y_nm >= low[1]) & (y_nm <= high[1]))
+        if np.abs(phase).max() >= LEAST_PHASE_RAD and len(near):
+            _lay(_heights_nm(disc, scene, specimen, x_nm[near], y_nm[near]), phase, near, sheets, values, own, x_nm.shape)
     return (np.array(sheets), np.array(values)) if sheets else (None, None)
+
+
+def _lay(
+    part: np.ndarray, phase: np.ndarray, place: Any, sheets: list[np.ndarray], values: list[np.ndarray], own: int, shape: tuple[int, ...]
+) -> None:  # fmt: skip
+    """Lay heights `part` at the index `place` into the first sheet of that phase, from number `own` on, that is free there."""
+    covered = np.isfinite(part)
+    for sheet, value in zip(sheets[own:], values[own:]):
+        if np.abs(value - phase).max() < 1e-12 and not np.isfinite(sheet[place][covered]).any():
+            break
+    else:
+        sheet = np.full(shape, np.nan)
+        sheets.append(sheet)
+        values.append(phase)
+    sheet[place] = np.where(covered, part, sheet[place])
 
 
 def fault_heights(

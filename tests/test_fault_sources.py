@@ -127,6 +127,18 @@ def test_a_wide_fault_lies_on_the_stated_side_of_its_partial(on_left):
     assert (covered == (left > 0) if on_left else covered == (left < 0)).mean() > 0.97
 
 
+def test_a_line_bowed_so_far_that_its_fault_would_end_near_it_bounds_none():
+    # To one side the ends of the line, drawn on, run away from the fault, and the far edge of its outline back to the line.
+    plane = slip_plane((1, 1, 1), (0.5, -0.5, 0))
+    angle = np.radians(np.linspace(-75, 75, 31))
+    bowed = 40 * (np.cos(angle)[:, None] * plane.along + np.sin(angle)[:, None] * plane.rise)
+    found = [
+        wide_fault(CU, (1, 1, 1), normal_of((1, 1, 1)), bowed, flat, fault_on_left=on_left, reach_nm=900) for on_left in (True, False)
+    ]
+    assert sorted(len(faults) for _, faults in found) == [0, 1]
+    scene(*next(each for each in found if each[1]))
+
+
 def test_a_fault_that_ends_in_the_foil_without_a_partial_is_refused():
     loop, fault = frank_loop(CU, (1, 1, 1), normal_of((1, 1, 1)), (0, 0, 0), radius_nm=20, interstitial=False)
     scene(loop, fault)

@@ -141,7 +141,7 @@ def _norm(generator):
     return most
 
 
-@numba.njit(cache=True, error_model="numpy", fastmath={"contract"}, inline="always")
+@numba.njit(cache=True, error_model="numpy", inline="always")
 def _cis(x):
     """cos x and sin x to 2e-7 for |x| <= 2, from half the angle."""
     y = _HALF * x
@@ -152,7 +152,7 @@ def _cis(x):
     return _ONE - _TWO * s * s, _TWO * s * (_ONE + c1)
 
 
-@numba.njit(cache=True, error_model="numpy", fastmath={"contract"})
+@numba.njit(cache=True, error_model="numpy")
 def _add_four(re, im, x0, y0, x1, y1, x2, y2, x3, y3, out_re, out_im):
     """Add four columns of a complex matrix times the first four rows of BLOCK.
 
@@ -165,7 +165,7 @@ def _add_four(re, im, x0, y0, x1, y1, x2, y2, x3, y3, out_re, out_im):
         out_im[c] += (x0 * q0 + y0 * p0) + (x1 * q1 + y1 * p1) + (x2 * q2 + y2 * p2) + (x3 * q3 + y3 * p3)
 
 
-@numba.njit(cache=True, error_model="numpy", fastmath={"contract"})
+@numba.njit(cache=True, error_model="numpy")
 def _add_one(re, im, x, y, out_re, out_im):
     for c in range(out_re.size):
         out_re[c] += x * re[c] - y * im[c]
@@ -189,7 +189,7 @@ def _product(matrix, re, im, out_re, out_im, count):
             _add_one(re[h * BLOCK :], im[h * BLOCK :], x[h], y[h], row_re, row_im)
 
 
-@numba.njit(cache=True, error_model="numpy", fastmath={"contract"})
+@numba.njit(cache=True, error_model="numpy")
 def _mean_of_layer(above, here, below, turn, beta, low, high):
     """Fill `beta` with the mean over a layer; returns how many lie outside [low, high]."""
     outside, mean = 0, np.float32(1 / 24)
@@ -200,7 +200,7 @@ def _mean_of_layer(above, here, below, turn, beta, low, high):
     return outside
 
 
-@numba.njit(cache=True, error_model="numpy", fastmath={"contract"})
+@numba.njit(cache=True, error_model="numpy")
 def _phase_of_layer(above, below, beta, passed, pending, middle, scale, pi_h, u, e_re, e_im):
     """u of the middles and the phase factor before the layer; what comes after it is left in `pending`."""
     slope = np.float32(pi_h / 12)
@@ -212,7 +212,7 @@ def _phase_of_layer(above, below, beta, passed, pending, middle, scale, pi_h, u,
         pending[c] = passed[c] * (half + eps)
 
 
-@numba.njit(cache=True, error_model="numpy", fastmath={"contract"})
+@numba.njit(cache=True, error_model="numpy")
 def _multiply(f_re, f_im, e_re, e_im):
     for c in range(e_re.size):
         p, q = f_re[c], f_im[c]
@@ -220,7 +220,7 @@ def _multiply(f_re, f_im, e_re, e_im):
         f_im[c] = p * e_im[c] + q * e_re[c]
 
 
-@numba.njit(cache=True, error_model="numpy", fastmath={"contract"})
+@numba.njit(cache=True, error_model="numpy")
 def _turned(row_re, row_im, f_re, f_im, a_re, a_im):
     for c in range(row_re.size):
         p, q = row_re[c], row_im[c]
@@ -228,14 +228,14 @@ def _turned(row_re, row_im, f_re, f_im, a_re, a_im):
         a_im[c] = p * f_im[c] + q * f_re[c]
 
 
-@numba.njit(cache=True, error_model="numpy", fastmath={"contract"})
+@numba.njit(cache=True, error_model="numpy")
 def _times(u, re, im, to_re, to_im):
     for c in range(to_re.size):
         to_re[c] = u[c] * re[c]
         to_im[c] = u[c] * im[c]
 
 
-@numba.njit(cache=True, error_model="numpy", fastmath={"contract"})
+@numba.njit(cache=True, error_model="numpy")
 def _advanced(a_re, a_im, d_re, d_im, passed, row_re, row_im):
     for c in range(row_re.size):
         row_re[c] = a_re[c] + passed[c] * d_re[c]
@@ -296,7 +296,7 @@ def _copy_out(re, im, first, count, a_re, a_im):
             re[g, first + c], im[g, first + c] = a_re[g * BLOCK + c], a_im[g * BLOCK + c]
 
 
-@numba.njit(cache=True, error_model="numpy", fastmath={"contract"})
+@numba.njit(cache=True, error_model="numpy")
 def _turn_beam(a_re, a_im, x):
     for c in range(x.size):
         cosine, sine = _cis(x[c])
@@ -305,7 +305,7 @@ def _turn_beam(a_re, a_im, x):
         a_im[c] = sine * p + cosine * q
 
 
-@numba.njit(cache=True, error_model="numpy", fastmath={"contract"})
+@numba.njit(cache=True, error_model="numpy")
 def _series_term(a_re, a_im, b_re, b_im, d_re, d_im, diagonal, step, share):
     """b = i share step (d + diagonal b), a += b, for one beam."""
     for c in range(a_re.size):
@@ -317,13 +317,13 @@ def _series_term(a_re, a_im, b_re, b_im, d_re, d_im, diagonal, step, share):
         a_im[c] += q
 
 
-@numba.njit(cache=True, error_model="numpy", fastmath={"contract"})
+@numba.njit(cache=True, error_model="numpy")
 def _add_times(out, factor, values):
     for c in range(out.size):
         out[c] += factor * values[c]
 
 
-@numba.njit(cache=True, error_model="numpy", fastmath={"contract"})
+@numba.njit(cache=True, error_model="numpy")
 def _add_rest(out, value, fraction):
     for c in range(out.size):
         out[c] += (_ONE - fraction[c]) * value

@@ -341,7 +341,7 @@ def _pass_columns(
             intensity[c] += waves[1, wave] * absorbed[c] * (a[c] * a[c] + b[c] * b[c])
 
 
-@numba.njit(cache=True, error_model="numpy", fastmath={"contract"})
+@numba.njit(cache=True, error_model="numpy")
 def _add_outcrops(outcrops, tables, rotation, core, length, px, py, pz, field):
     """Add H of each outcrop to `field` (N, 2, M) at the points of panels that have a length, linear between those of its table."""
     for n in range(len(length)):
@@ -360,7 +360,7 @@ def _add_outcrops(outcrops, tables, rotation, core, length, px, py, pz, field):
                 field[n, a, c] += np.float32(total)
 
 
-@numba.njit(cache=True, error_model="numpy", fastmath={"contract"})
+@numba.njit(cache=True, error_model="numpy")
 def _pass_panel(length, upper, lower, s, beam, state):
     q_re, q_im = np.float32(beam[0]), np.float32(beam[1])
     x_re_0, x_im = np.float32(beam[0] ** 2 - beam[1] ** 2), np.float32(2 * beam[0] * beam[1])

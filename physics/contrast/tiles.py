@@ -550,7 +550,7 @@ def _by_layer(entries, depth):
     return order
 
 
-@numba.njit(cache=True, error_model="numpy", fastmath={"contract"})
+@numba.njit(cache=True, error_model="numpy")
 def _turns_of_layer(above, here, below, s, step, turn, eps):
     """S averaged over a whole layer, and its change from the upper to the lower Gauss point times pi h sqrt(3)/6."""
     mean, slope = np.float32(1 / 24), np.float32(1 / 12) * step
@@ -585,7 +585,7 @@ def _turns_of_pieces(beta, k, columns, top, layer_nm, s, step, turn, eps):
         eps[c] = sixth * step[c] * part * np.float32(way) * slope
 
 
-@numba.njit(cache=True, error_model="numpy", fastmath={"contract"})
+@numba.njit(cache=True, error_model="numpy")
 def _pass_layer(turn, eps, step, beam, state):
     q_re, q_im = np.float32(beam[0]), np.float32(beam[1])
     x_re_0, x_im = np.float32(beam[0] ** 2 - beam[1] ** 2), np.float32(2 * beam[0] * beam[1])
@@ -602,7 +602,7 @@ def _pass_layer(turn, eps, step, beam, state):
         b_im[c] = v + (m4 * q + m5 * p + m6 * v + m7 * u)
 
 
-@numba.njit(cache=True, error_model="numpy", fastmath={"contract"})
+@numba.njit(cache=True, error_model="numpy")
 def _panel_matrices(panels, panel_s, beam, matrices):
     q_re, q_im = np.float32(beam[0]), np.float32(beam[1])
     x_re_0, x_im = np.float32(beam[0] ** 2 - beam[1] ** 2), np.float32(2 * beam[0] * beam[1])
@@ -617,7 +617,7 @@ def _panel_matrices(panels, panel_s, beam, matrices):
         matrices[4, n], matrices[5, n], matrices[6, n], matrices[7, n] = m4, m5, m6, m7
 
 
-@numba.njit(cache=True, error_model="numpy", fastmath={"contract"})
+@numba.njit(cache=True, error_model="numpy")
 def _panel_matrices_of_fractions(panels, panel_s, fractions, beam, matrices):
     """As `_panel_matrices`, the complex coupling multiplied by each panel's crystal fraction."""
     half, offset, pi = np.float32(0.5), np.float32(GAUSS_OFFSET), np.float32(math.pi)

@@ -54,7 +54,7 @@ def add_row(row, x, y, z, total, work):
         _add_block(row, total[first : first + count], work)
 
 
-@numba.njit(cache=True, error_model="numpy", fastmath={"contract"})
+@numba.njit(cache=True, error_model="numpy")
 def add_packed(p, x, y, z, total, work):
     """Add a packed segment's field to `total` (P,) at (x, y, z) relative to the box's centre, all float32."""
     s0, sx, sy, sz = p[0], p[1], p[2], p[3]
@@ -70,7 +70,7 @@ def add_packed(p, x, y, z, total, work):
         _add_block(p, total[first:last], work)
 
 
-@numba.njit(cache=True, error_model="numpy", fastmath={"contract"})
+@numba.njit(cache=True, error_model="numpy")
 def _add_block(p, total, work):
     """Add to `total` (P,) the field at points whose s to the start, rho1, rho2 lie in work at S, X, Y."""
     kind = total.dtype.type
@@ -115,7 +115,7 @@ def _add_block(p, total, work):
         total[i] += work[SUM + i] * work[OVER + i]
 
 
-@numba.njit(cache=True, error_model="numpy", fastmath={"contract"})
+@numba.njit(cache=True, error_model="numpy")
 def _add_pair(p, at, terms, k1, k2, next_m, over_next, work, n):
     """Add m odd, (k I_m + u q^((m+1)/2) r_m) z^m, and m + 1, q^((m+2)/2) d_(m+1) z^(m+1); go on to m + 2.
 
@@ -155,7 +155,7 @@ def _add_pair(p, at, terms, k1, k2, next_m, over_next, work, n):
         work[ZY + i] = wx * vy + wy * vx
 
 
-@numba.njit(cache=True, error_model="numpy", fastmath={"contract"})
+@numba.njit(cache=True, error_model="numpy")
 def _add_line(k1, k2, next_m, over_next, work, n):
     """`_add_pair` beyond the degree of the ends: k I_m z^m alone."""
     for i in range(n):
@@ -169,7 +169,7 @@ def _add_line(k1, k2, next_m, over_next, work, n):
         work[ZY + i] = zx * wy + zy * wx
 
 
-@numba.njit(cache=True, error_model="numpy", fastmath={"contract"})
+@numba.njit(cache=True, error_model="numpy")
 def _polynomial(p, at, terms, work, n):
     """Add m = 0, q^(1/2) d_0, with `terms` coefficients from p[at] on, and go on to m = 2."""
     top = p[at + terms - 1]
@@ -187,7 +187,7 @@ def _polynomial(p, at, terms, work, n):
         work[E1 + i], work[E2 + i] = e1 * work[Q1 + i], e2 * work[Q2 + i]
 
 
-@numba.njit(cache=True, error_model="numpy", fastmath={"contract"})
+@numba.njit(cache=True, error_model="numpy")
 def _first_terms(p, at, terms, work, n):
     """Horner's scheme of r (into A, B) and d (into C, D) at q1 and q2, all but the lowest four coefficients.
 

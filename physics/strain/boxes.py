@@ -91,7 +91,7 @@ def add_segment(p, x, y, z, total, work):
         add_points(p, x, y, z, total)
 
 
-@numba.njit(cache=True, error_model="numpy", fastmath={"contract"})
+@numba.njit(cache=True, error_model="numpy")
 def add_points(p, x, y, z, total):
     """`add_segment` for an isotropic row."""
     s0, sx, sy, sz = p[0], p[1], p[2], p[3]
@@ -108,14 +108,14 @@ def add_points(p, x, y, z, total):
         )
 
 
-@numba.njit(cache=True, error_model="numpy", fastmath={"contract"})
+@numba.njit(cache=True, error_model="numpy")
 def add_planes(packed, rows, x, y, z, total):
     """`add_points` of some `rows` of `packed` for points (x, y) (P,) of one height z; isotropic rows only."""
     for k in rows:
         _add_plane(packed[k], x, y, z, total)
 
 
-@numba.njit(cache=True, error_model="numpy", fastmath={"contract"})
+@numba.njit(cache=True, error_model="numpy")
 def _add_plane(p, x, y, z, total):
     sx, sy, ax, ay, bx, by = p[1], p[2], p[5], p[6], p[9], p[10]
     s0, a0, b0 = p[0] + p[3] * z, p[4] + p[7] * z, p[8] + p[11] * z
@@ -130,7 +130,7 @@ def _add_plane(p, x, y, z, total):
         )
 
 
-@numba.njit(cache=True, error_model="numpy", fastmath={"contract"})
+@numba.njit(cache=True, error_model="numpy")
 def lower_to_distances_sq(packed, rows, x, y, z, nearest_sq):
     """Fill `nearest_sq` (P,) with the least squared distance to some `rows` of `packed` of points (x, y) of one height z."""
     nearest_sq[:] = np.float32(1e30)
@@ -138,7 +138,7 @@ def lower_to_distances_sq(packed, rows, x, y, z, nearest_sq):
         _lower_to_distance_sq(packed[k], x, y, z, nearest_sq)
 
 
-@numba.njit(cache=True, error_model="numpy", fastmath={"contract"})
+@numba.njit(cache=True, error_model="numpy")
 def _lower_to_distance_sq(p, x, y, z, nearest_sq):
     sx, sy, ax, ay, bx, by, length = p[1], p[2], p[5], p[6], p[9], p[10], p[12]
     s0, a0, b0 = p[0] + p[3] * z, p[4] + p[7] * z, p[8] + p[11] * z

@@ -209,7 +209,7 @@ def add_to_layers(spheres, g, columns, top, layer_nm, beta):
             _add_row(g_xy, rho_sq, dz, g_z, strength, inside, radius_sq, beta[k])
 
 
-@numba.njit(cache=True, error_model="numpy", fastmath={"contract"})
+@numba.njit(cache=True, error_model="numpy")
 def _add_row(g_xy, rho_sq, dz, g_z, strength, inside, radius_sq, total):
     dz_sq, three_dz, g_dz = dz * dz, _THREE * dz, g_z * dz
     for c in range(total.size):

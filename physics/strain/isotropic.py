@@ -149,7 +149,7 @@ def isotropic_stiffness(poisson_ratio: float) -> np.ndarray:
     return 2 * poisson_ratio / (1 - 2 * poisson_ratio) * np.einsum("ij,kl->ijkl", eye, eye) + shear
 
 
-@numba.njit(cache=True, error_model="numpy", fastmath={"contract"})
+@numba.njit(cache=True, error_model="numpy")
 def row_value(s1, s2, rho1, rho2, core_sq, e1, e2, na1, na2, p1, p2, q1, q2, f1, c1, c2, h1, h2, two, one):
     """One segment's share of g.beta.e; `one`, `two` carry the float type, since integers would widen it.
 

@@ -152,7 +152,7 @@ def _sums(w, least, start, stop, burgers, chained, outcrops, across, up, kx, ky,
                 out[part, face, 2, i, first + j] = tau_z * scale
 
 
-@numba.njit(cache=True, error_model="numpy", fastmath={"contract"})
+@numba.njit(cache=True, error_model="numpy")
 def _end_waves(w, across, first, which, n, row_re, row_im, distance, at):
     """Fill three slots from `at` on with exp(-i k.X - kd), real and imaginary part, and kd."""
     real = w.dtype.type
@@ -185,7 +185,7 @@ def _least_phase_sq(w, tx, ty, tz, length):
     return least
 
 
-@numba.njit(cache=True, error_model="numpy", fastmath={"contract"})
+@numba.njit(cache=True, error_model="numpy")
 def _add_segment(w, t, b, s, nu, one, two, sums):
     real = w.dtype.type
     unit, a_half = real(1.0), real(0.5)

@@ -61,7 +61,7 @@ def _harmonic_basis() -> np.ndarray:
     return tables.reshape(*basis.shape[:3], -1).astype(np.float32)
 
 
-@numba.njit(cache=True, error_model="numpy", fastmath={"contract"})
+@numba.njit(cache=True, error_model="numpy")
 def _sum_harmonics(c, basis, tables):
     """Tables (O, W, W) from coefficients (2, O, HARMONICS, 2)."""
     side = GRID // 2 + 1
@@ -163,7 +163,7 @@ def from_table(table, i, j, wx, wy):
     return total
 
 
-@numba.njit(cache=True, error_model="numpy", fastmath={"contract"})
+@numba.njit(cache=True, error_model="numpy")
 def linear_in_table(table, x, y, d):
     """Distance R, and the value of a table (W, W) in a direction, linear between its points: for estimates, in a third of the time."""
     r = math.sqrt(x * x + y * y + d * d)

@@ -187,7 +187,7 @@ def separable(along_y: np.ndarray, along_x: np.ndarray, down: np.ndarray, values
     return out.reshape(*values.shape[:-3], *out.shape[1:])
 
 
-@numba.njit(cache=True, error_model="numpy", nogil=True, fastmath={"contract"})
+@numba.njit(cache=True, error_model="numpy", nogil=True)
 def _separable(begin, end, along_y, along_x, down, values, out):
     row = np.empty(values.shape[1:])
     point = np.empty(values.shape[2])
@@ -277,7 +277,7 @@ def down_columns(matrix: np.ndarray, values: np.ndarray) -> np.ndarray:
     return out
 
 
-@numba.njit(cache=True, error_model="numpy", nogil=True, fastmath={"contract"})
+@numba.njit(cache=True, error_model="numpy", nogil=True)
 def _down_columns(begin, end, columns, values, out):
     for y in range(begin, end):
         for x in range(values.shape[1]):

@@ -83,7 +83,7 @@ def _profiles(coefficients, grid, columns, box, across, entrance, per_nm):
     return filled
 
 
-@numba.njit(cache=True, error_model="numpy", fastmath={"contract"})
+@numba.njit(cache=True, error_model="numpy")
 def _mean_of_sixteen(flat, first, down, nodes, w, out):
     """Weighted mean of the rows of `nodes` values at four by four neighbours in a grid.
 
@@ -116,7 +116,7 @@ def _like_filled(entrance, per_nm):
                 entrance[i], per_nm[i] = entrance[known], per_nm[known]
 
 
-@numba.njit(cache=True, error_model="numpy", fastmath={"contract"})
+@numba.njit(cache=True, error_model="numpy")
 def _add_layers(across, entrance, per_nm, top, layer_nm, beta):
     """Add to `beta` (K, C). Places are unsigned, see `_mean_of_sixteen`; no slices, which numba counts references to."""
     place, interval = np.empty(BLOCK, np.float32), np.empty(BLOCK, np.int32)

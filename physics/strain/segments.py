@@ -47,17 +47,15 @@ class Segments:
 
     def of_line(self, line: int) -> Segments:
         """The segments of one dislocation alone."""
-        keep = self.line == line
-        return Segments(
-            start_nm=self.start_nm[keep], end_nm=self.end_nm[keep], burgers_nm=self.burgers_nm[keep],
-            line=self.line[keep],
-        )  # fmt: skip
+        return self._where(self.line == line)
 
     def without(self, line: int) -> Segments:
         """The segments of all other dislocations."""
-        kept = self.line != line
+        return self._where(self.line != line)
+
+    def _where(self, keep: np.ndarray) -> Segments:
         return Segments(
-            start_nm=self.start_nm[kept], end_nm=self.end_nm[kept], burgers_nm=self.burgers_nm[kept], line=self.line[kept]
+            start_nm=self.start_nm[keep], end_nm=self.end_nm[keep], burgers_nm=self.burgers_nm[keep], line=self.line[keep]
         )
 
 
