@@ -99,10 +99,10 @@ def _large() -> dict[str, float]:
     import torch
 
     from train.checkpoint import load_model
-    from train.predict import SHIPPED_WEIGHTS, find_lines
+    from train.predict import find_lines
     from train.tiles import OVERLAP_PX, TILE_PX, fade_weights, tile_layout
 
-    model = load_model(SHIPPED_WEIGHTS, device="cpu")
+    model = load_model("shipped", device="cpu")
     image = drawn_image(wavy_lines(1500, LARGE_PX, 4), LARGE_PX, 4)
     # Compilation is not what is measured.
     with torch.no_grad():

@@ -47,13 +47,13 @@ def main() -> None:
     import torch
 
     from train.checkpoint import load_model
-    from train.predict import SHIPPED_WEIGHTS, find_prepared_lines, predict_files
+    from train.predict import find_prepared_lines, predict_files
 
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
         path = frame_file(Path(folder))
         start = time.process_time()
-        loaded = load_model(SHIPPED_WEIGHTS)
+        loaded = load_model("shipped")
         loading = time.process_time() - start
         whole, tracing = [], []
         for n in range(RUNS):
@@ -68,7 +68,7 @@ def main() -> None:
             tracing.append(time.process_time() - start)
     code = (
         "from train.lean_monai import lean_monai\nimport train.predict, render.config\n"
-        "with lean_monai():\n    import train.checkpoint\ntrain.checkpoint.load_model(train.predict.SHIPPED_WEIGHTS)"
+        "with lean_monai():\n    import train.checkpoint\ntrain.checkpoint.load_model(None)"
     )
     start_up, floor = least_of(code), least_of("import torch")
     print(f"start-up: imports and weights, processor s            {start_up:.2f}  (goal 4; python and torch alone {floor:.2f})")

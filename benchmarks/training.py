@@ -92,9 +92,8 @@ def _step_row(kept: KeptImages, name: str, network_settings: NetworkSettings, pr
 
 def _inference_rows() -> list[Row]:
     from train.checkpoint import load_model
-    from train.predict import SHIPPED_WEIGHTS
 
-    loaded = load_model(SHIPPED_WEIGHTS, device="cpu")
+    loaded = load_model("shipped", device="cpu")
     image = RenderedImages({"shape": [512, 512], "material": "al", "scene": {"kind": "random"}}, SEED, StreamSettings(), 1).labelled(0).image
     wall, cpu = best_of(lambda: infer(loaded.module, image), runs=3)
     maps = infer(loaded.module, image)

@@ -13,8 +13,8 @@ from render import sample, simulate
 from render.config import compose
 from render.sample_config import SampleConfig
 from render.view import picture
+from train.checkpoint import SHIPPED
 from train.demo_pictures import one_image_told
-from train.predict import SHIPPED_WEIGHTS
 
 PATH = Path(__file__).resolve().parent / "front.png"
 OVERRIDES = ("out=none", "shape=[256,256]", "scene=realistic", "material=si", "beam=bf", "beam.g_hkl=[-1,-1,1]", "beam.zone_axis_uvw=[1,1,2]",
@@ -28,7 +28,7 @@ def main(seed: int = SEED) -> int:
     with tempfile.TemporaryDirectory() as folder:
         in_3d = Path(folder) / "scene.png"
         picture(micrograph.scene, in_3d, image=micrograph.image)
-        one_image_told(in_3d, micrograph, SHIPPED_WEIGHTS, PATH)
+        one_image_told(in_3d, micrograph, SHIPPED, PATH)
     print(PATH)
     return 0
 

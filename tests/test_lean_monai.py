@@ -25,8 +25,7 @@ import numpy as np, scipy.ndimage
 from train.lean_monai import lean_monai
 with lean_monai() if sys.argv[1] == "lean" else nullcontext():
     from train.checkpoint import load_model, predict_maps
-from train.predict import SHIPPED_WEIGHTS
-maps = predict_maps(load_model(SHIPPED_WEIGHTS, device="cpu"), np.random.default_rng(0).normal(size=(64, 80)))
+maps = predict_maps(load_model("shipped", device="cpu"), np.random.default_rng(0).normal(size=(64, 80)))
 print(hashlib.sha256(maps.lift.tobytes() + maps.mask.tobytes()).hexdigest())
 print(*(name for name in ("pandas", "matplotlib", "tensorboard", "zarr", "h5py", "scipy.stats") if name in sys.modules))
 import scipy, skimage.transform, h5py

@@ -71,9 +71,8 @@ def _weights(init: str | None) -> Any:
     if init is None:
         return None
     from train.checkpoint import load_model
-    from train.predict import SHIPPED_WEIGHTS
 
-    loaded = load_model(SHIPPED_WEIGHTS if init == "shipped" else init, device="cpu")
+    loaded = load_model(init, device="cpu")
     if loaded.module.untaught:
         print(f"init={init}: weights of an older layout; new outputs begin untaught: {', '.join(loaded.module.untaught)}", file=sys.stderr)
     return loaded

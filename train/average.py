@@ -19,7 +19,7 @@ from train.checkpoint import MODEL_FILE, load_model, save_model
 USAGE = """\
 python -m train.average models=RUN,RUN out=FOLDER
 
-Writes model.safetensors with the mean of the weights of training runs or .safetensors files, and its card: that of the
+Writes model.safetensors with the mean of the weights of training runs or .safetensors files (shipped: those of the package), and its card: that of the
 last one, with the cards' steps and data of all under "mean_of".
 """
 

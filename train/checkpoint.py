@@ -42,6 +42,8 @@ TENSORBOARD_FOLDER = "tensorboard"
 LR_FIND_FILES = ("lr_find.png", "lr_find.json")
 UNFINISHED = ".part"
 METRICS_BEGIN = b'{"step": '
+# The network that comes with the package, and what it is called.
+SHIPPED, SHIPPED_WEIGHTS = "shipped", Path(__file__).resolve().parent / "weights" / "default.safetensors"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -53,12 +55,12 @@ class LoadedModel:
     card: dict[str, Any]
 
 
-def load_model(path: str | os.PathLike[str], device: str = "auto") -> LoadedModel:
-    """The network of a run folder or of a .safetensors file.
+def load_model(path: str | os.PathLike[str] | None, device: str = "auto") -> LoadedModel:
+    """The network of a run folder or of a .safetensors file; None or "shipped": the one that comes with the package.
 
     Raises InputError for what is not there, is damaged, or does not fit the network that its card describes.
     """
-    path = Path(path)
+    path = SHIPPED_WEIGHTS if path in (None, SHIPPED) else Path(path)
     file = path / MODEL_FILE if path.is_dir() else path
     require(file.is_file(), "model", "be a training run or a .safetensors file", path)
     weights, header = _read(file, "model")

@@ -57,8 +57,8 @@ def front_picture(scene_picture: Path | None, dataset: Path, run: Path, path: Pa
     return one_image_told(scene_picture, liveliest(open_dataset(dataset)), run, path)
 
 
-def one_image_told(scene_picture: Path | None, micrograph: Micrograph, run: Path, path: Path) -> Figure:
-    """As `front_picture`, of a micrograph of one's own; `run` is a run or a file of weights."""
+def one_image_told(scene_picture: Path | None, micrograph: Micrograph, run: Path | str, path: Path) -> Figure:
+    """As `front_picture`, of a micrograph of one's own; `run` is what `load_model` takes."""
     figure, axes = _panels(1, 4)
     if scene_picture is not None:
         axes[0, 0].imshow(np.asarray(Image.open(scene_picture)))

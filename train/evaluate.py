@@ -20,7 +20,7 @@ from train import baselines as rivals
 from train.curves import TracedLine
 from train.metrics import ImageScore, MetricSettings, score_image, summarise
 from train.predict import PATH_KEYS as PREDICT_PATH_KEYS
-from train.predict import SHIPPED_WEIGHTS, find_lines, find_prepared_lines, trace_settings
+from train.predict import find_lines, find_prepared_lines, trace_settings
 from train.prepared import PrepareSettings, lines_in_micrograph, prepare
 from train.samples import Sample, polygon_area, read_labelme, samples_of
 from train.samples import within_roi as _within_roi
@@ -109,7 +109,7 @@ def evaluate_dataset(
     """
     from train.checkpoint import load_model, predict_maps
 
-    loaded = load_model(model if model is not None else SHIPPED_WEIGHTS)
+    loaded = load_model(model)
 
     def traced(sample: Sample, _: Any) -> Sequence[TracedLine]:
         # A micrograph as it was taken is read as `train.predict` reads it.

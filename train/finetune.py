@@ -247,12 +247,11 @@ def finetune_folder(
     from train.annotated import read_annotated
     from train.checkpoint import load_model
     from train.finetune_report import write_loo_report
-    from train.predict import SHIPPED_WEIGHTS
     from train.replay import SHIPPED_POOL, load_pool
 
     out = Path(out)
     require(not out.exists() or (out.is_dir() and not any(out.iterdir())), "out", "be an empty folder or not exist", out)
-    loaded = load_model(model if model is not None else SHIPPED_WEIGHTS)
+    loaded = load_model(model)
     images = read_annotated(data)
     pool = load_pool(SHIPPED_POOL if replay is None else Path(replay)) if settings.replay_share else []
     judged = [image for image in images if image.sample is not None]

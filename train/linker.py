@@ -107,7 +107,6 @@ def main(argv: list[str]) -> None:
     from render.config import compose
     from train.checkpoint import load_model
     from train.linker_fit import fit_linker
-    from train.predict import SHIPPED_WEIGHTS
 
     config = compose("linker", argv, PATH_KEYS)
     for name, least in NUMBERS.items():
@@ -116,7 +115,7 @@ def main(argv: list[str]) -> None:
     out = Path(config["out"])
     require(out.suffix == ".safetensors", "out", "end in .safetensors", out)
     require(out.absolute().parent.is_dir() and not out.is_dir(), "out", "be a file in a folder that exists", out)
-    model = load_model(config["model"] if config["model"] is not None else SHIPPED_WEIGHTS, device="cpu")
+    model = load_model(config["model"], device="cpu")
     dataset = open_dataset(config["data"])
     linker = fit_linker(model, dataset, **{name: config[name] for name in NUMBERS})
     save_linker(out, linker)

@@ -43,7 +43,6 @@ than one image, report.html. Lengths in nm and densities come from the pixel siz
 density a volume needs thickness_nm=. Without model= the weights that come with the package are used.
 """
 PATH_KEYS = ("images", "out", "model")
-SHIPPED_WEIGHTS = Path(__file__).resolve().parent / "weights" / "default.safetensors"
 LARGEST_WHOLE_PX = 1024  # larger images are looked at tile by tile, and traced in one piece
 MEASURED = ("n_lines", "total_length_px", "total_length_nm", "areal_density_inv_px", "areal_density_inv_um", "volume_density_inv_m2",
             "volume_density_by_intercepts_inv_m2")  # fmt: skip
@@ -184,7 +183,7 @@ def predict_files(
     require(not twice, "images", "give every frame a name of its own", ", ".join(sorted(twice)))
     taken = {Path(file).stem for file in (FOLDER_FILE, *FOLDER_FILES.values())} & set(names)
     require(not taken, "images", "have other names than the files about the folder", ", ".join(sorted(taken)))
-    loaded = load_model(model if model is not None else SHIPPED_WEIGHTS)
+    loaded = load_model(model)
     label = "default" if model is None else Path(model).name
     out.mkdir(parents=True, exist_ok=True)
     predictions, fields, annotated = [], [], []

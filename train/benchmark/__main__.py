@@ -100,9 +100,8 @@ def _left_out(config: dict[str, Any], chosen: list[tuple[str, Path | None]]) -> 
 def _rows(model: str | None, baselines: Path | None, settings: Any) -> dict[str, Any]:
     from train.benchmark.rows import decoders
     from train.checkpoint import load_model
-    from train.predict import SHIPPED_WEIGHTS
 
-    return decoders(load_model(model if model is not None else SHIPPED_WEIGHTS), baselines, settings)
+    return decoders(load_model(model), baselines, settings)
 
 
 def measure(splits: dict[str, Any], rows: dict[str, Any], model: str, frozen: bool, left_out: dict[str, str]) -> dict[str, Any]:
