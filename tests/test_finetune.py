@@ -157,6 +157,15 @@ def test_bad_input_leaves_nothing_behind(run, folder, tmp_path, arguments, messa
     assert not out.exists()
 
 
+def test_a_frame_that_the_network_knows_is_not_left_out_to_judge_it(run, folder, tmp_path):
+    first, second = tmp_path / "first", tmp_path / "second"
+    finetune_folder(run, folder, first, FinetuneSettings(max_steps=1, crop_px=64, batch=2))
+    with pytest.raises(InputError, match="model must not have been fine-tuned on frames that loo=true leaves out, got f0, f1"):
+        finetune_folder(first, folder, second, FinetuneSettings(max_steps=1, crop_px=64, batch=2), loo=True)
+    card = finetune_folder(first, folder, second, FinetuneSettings(max_steps=1, crop_px=64, batch=2))
+    assert card["finetuned"]["images_before"] == ["f0", "f1", "f2"]
+
+
 def test_a_run_is_never_written_over(run, folder):
     with pytest.raises(InputError, match="out must be an empty folder"):
         finetune_folder(run, folder, run, FinetuneSettings(max_steps=1))

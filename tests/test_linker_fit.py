@@ -124,6 +124,7 @@ def test_the_card_names_the_images_that_taught_joints_and_confidences(fitted):
     {"name": "crossing.zarr", "config": {"seed": 9}},  # the name on the card of `train`
     {"name": "moved.zarr", "config": {"seed": 3}},
     {"name": "a.zarr", "config": {}, "further": [{"name": "crossing.zarr", "config": {"seed": 3}}]},
+    {"name": "a.zarr", "config": {}, "begun_from": {"name": "b.zarr", "begun_from": {"name": "crossing.zarr", "config": {"seed": 9}}}},
 ])  # fmt: skip
 def test_confidences_are_not_learnt_on_what_the_network_was_trained_on(data):
     with pytest.raises(InputError, match="calibrated must be at most 4, the val split") as refusal:
@@ -136,6 +137,11 @@ def test_the_val_split_calibrates_a_network_trained_on_the_same_dataset():
     card = linker_fit.fit_linker(model, Lines(), images=3, calibrated=4, judged=4, seed=0, epochs=1).card
     assert card["learnt_from"]["confidences"] == {"val": [0, 4]} and card["network_trained_on_train_split"] is True
     assert set(model.seen) & set(SPLITS["train"]) == {0, 1, 2}  # by the joints alone
+
+
+def test_the_mean_of_networks_has_seen_what_each_has():
+    card = {"data": {"name": "a.zarr"}, "mean_of": [{"data": {"name": "crossing.zarr", "config": {"seed": 9}}}, {"data": {"name": "a.zarr"}}]}
+    assert linker_fit.trained_on(card, Lines()) and not linker_fit.trained_on({"data": {"name": "a.zarr"}}, Lines())
 
 
 def test_a_stream_with_the_same_configuration_is_no_dataset():

@@ -47,6 +47,18 @@ def test_the_truth_scores_one():
     assert summary["crossings_45_90_deg"] == 1
 
 
+def test_who_finds_nothing_scores_zero_and_counts_in_the_interval():
+    assert summarise([score([], [LONG])], bootstrap=0)["centreline_f1"] == 0
+    one_of_five = summarise([score([LONG], [LONG]), *(score([], [LONG]) for _ in range(4))], bootstrap=200)
+    assert one_of_five["centreline_f1_interval"][0] == 0
+
+
+def test_length_beside_what_nobody_sees_is_no_error_of_length():
+    half_hidden = label(LONG, visible=lambda points: points[:, 0] < 130)
+    s = score_image([found(LONG)], truth_of([half_hidden], SHAPE), SHAPE)
+    assert s.matched == 1 and s.matched_length_errors[0] == pytest.approx(0, abs=0.04)
+
+
 @pytest.mark.parametrize("shift,at_2,at_3,at_5", [(1.0, 1, 1, 1), (2.0, 1, 1, 1), (2.5, 0, 1, 1), (4.0, 0, 0, 1), (6.0, 0, 0, 0)])
 def test_a_shifted_curve_matches_within_each_tolerance(shift, at_2, at_3, at_5):
     moved = [[x, y + shift] for x, y in LONG]

@@ -79,7 +79,9 @@ def test_tif_of_imagej_gatan_and_ome_say_their_scale(tmp_path):
     # Gatan's private tags: 65003 unit, 65009 scale of x.
     tags = [(65003, 2, 0, "nm", True), (65009, 12, 1, 2.5, True)]
     tifffile.imwrite(tmp_path / "gatan.tif", COUNTS, extratags=tags)
-    for name in ("imagej.tif", "ome.ome.tif", "gatan.tif"):
+    escaped = {"unit": "\\u00B5m"}  # as ImageJ writes the sign for micro
+    tifffile.imwrite(tmp_path / "escaped.tif", COUNTS, imagej=True, resolution=(per_micron, per_micron), metadata=escaped)
+    for name in ("imagej.tif", "escaped.tif", "ome.ome.tif", "gatan.tif"):
         (frame,) = read_frames(tmp_path / name)
         assert frame.pixel_nm == pytest.approx(2.5, rel=1e-4), name
         assert np.array_equal(frame.image, COUNTS)

@@ -45,7 +45,6 @@ class AnnotatedImage:
     silent: np.ndarray
     noise_fraction: float
     sample: Sample | None
-    drawn: np.ndarray | None = None
 
 
 def read_annotated(folder: str | Path, settings: PrepareSettings | None = None) -> list[AnnotatedImage]:
@@ -80,7 +79,7 @@ def _read(path: Path, settings: PrepareSettings) -> AnnotatedImage | None:
     shape = prepared.images[0].shape
     return AnnotatedImage(
         name=frame.name, image=prepared.images[0], curves=(), mask=_nearest(mask > 0.5 * mask.max(), shape),
-        silent=_nearest(prepared.covered, shape), noise_fraction=noise_fraction_of(prepared.images[0]), sample=None, drawn=frame.drawn,
+        silent=_nearest(prepared.covered, shape), noise_fraction=noise_fraction_of(prepared.images[0]), sample=None,
     )  # fmt: skip
 
 
@@ -97,7 +96,7 @@ def _with_lines(frame: Frame, prepared: Prepared, sample: Sample) -> AnnotatedIm
     curves = tuple(_label(line, image, factors) for line in sample.lines)
     return AnnotatedImage(
         name=frame.name, image=image, curves=curves, mask=None, silent=_nearest(silent, shape),
-        noise_fraction=noise_fraction_of(image), sample=sample, drawn=frame.drawn,
+        noise_fraction=noise_fraction_of(image), sample=sample,
     )  # fmt: skip
 
 

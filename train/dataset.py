@@ -195,12 +195,11 @@ class Examples(TorchDataset):
     def __init__(self, source: Source, settings: TrainSettings) -> None:
         self.source, self.settings = source, settings
         self.shape = crop_shape(source.shape, settings.view.crop_px)
-        self._kept: OrderedDict[int, Labelled] = OrderedDict()
-        self._kept_bytes = 0
+        self.kept = KeptImages(source)
 
     def __getitem__(self, n: int) -> tuple[torch.Tensor, torch.Tensor]:
         settings = self.settings
-        labelled = self._labelled(self.source.of_example(n))
+        labelled = self.kept.of_example(n)
         rng = _generator(settings.seed, n, 0)
         view = draw_view(labelled.image.shape, self.shape, settings.view, rng)
         image, silent = view_image(labelled.image, view)
@@ -215,7 +214,17 @@ class Examples(TorchDataset):
             distractors[distractor_maps(added, as_it_is(self.shape), settings.targets) > 0] = 1.0
         return example(image, curves, silent | hidden, settings, distractors)
 
-    def _labelled(self, number: int) -> Labelled:
+
+class KeptImages:
+    """The labelled images of a source by example number; those asked for last stay in memory, up to CACHE_BYTES."""
+
+    def __init__(self, source: Source) -> None:
+        self.source = source
+        self._kept: OrderedDict[int, Labelled] = OrderedDict()
+        self._kept_bytes = 0
+
+    def of_example(self, n: int) -> Labelled:
+        number = self.source.of_example(n)
         if number in self._kept:
             self._kept.move_to_end(number)
             return self._kept[number]

@@ -20,7 +20,7 @@ from train import baselines as rivals
 from train.curves import TracedLine
 from train.metrics import ImageScore, MetricSettings, score_image, summarise
 from train.predict import PATH_KEYS as PREDICT_PATH_KEYS
-from train.predict import find_lines, find_prepared_lines, trace_settings
+from train.predict import lines_in_sample, trace_settings
 from train.prepared import PrepareSettings, lines_in_micrograph, prepare
 from train.samples import Sample, polygon_area, read_labelme, samples_of
 from train.samples import within_roi as _within_roi
@@ -83,7 +83,7 @@ def _as_read(sample: Sample, lines_of: Callable[[np.ndarray], Sequence[TracedLin
     """What a baseline finds in the same dark lines of a few px that the network is shown of a micrograph."""
     if not sample.as_taken:
         return lines_of(sample.image)
-    prepared = prepare(sample.image, PrepareSettings())
+    prepared = prepare(sample.image, PrepareSettings(), sample.drawn)
     return lines_in_micrograph([lines_of(read) for read in prepared.images], prepared)
 
 
@@ -111,11 +111,7 @@ def evaluate_dataset(
 
     loaded = load_model(model)
 
-    def traced(sample: Sample, _: Any) -> Sequence[TracedLine]:
-        # A micrograph as it was taken is read as `train.predict` reads it.
-        return find_prepared_lines(loaded, sample.image, settings)[0] if sample.as_taken else find_lines(loaded, sample.image, settings)
-
-    decoders = {"network, traced": Decoder(decode=traced)}
+    decoders = {"network, traced": Decoder(decode=lambda sample, _: lines_in_sample(loaded, sample, settings))}
     if baselines:
         for name, lines_of in (
             ("network centreline, skeleton, linked", lambda image: rivals.centreline_linked(predict_maps(loaded, image))),

@@ -12,7 +12,7 @@ import math
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -231,12 +231,11 @@ def _cells(values: np.ndarray, stride: int) -> np.ndarray:
 def score(loaded: LoadedModel, annotated: AnnotatedImage) -> tuple[Any, Sequence[Any]]:
     """The `train.metrics.ImageScore` of an annotated image with lines, and the lines found."""
     from train.metrics import score_image
-    from train.predict import find_prepared_lines
+    from train.predict import lines_in_sample
     from train.samples import within_roi
 
     sample = annotated.sample
-    lines, _ = find_prepared_lines(loaded, sample.image, drawn=annotated.drawn)
-    lines = within_roi(lines, sample.roi_px)
+    lines = within_roi(lines_in_sample(loaded, sample), sample.roi_px)
     return score_image(lines, sample.truth, sample.image.shape), lines
 
 
@@ -255,6 +254,8 @@ def finetune_folder(
     images = read_annotated(data)
     pool = load_pool(SHIPPED_POOL if replay is None else Path(replay)) if settings.replay_share else []
     judged = [image for image in images if image.sample is not None]
+    known = sorted(_seen(loaded.card) & {image.name for image in judged}) if loo else []
+    require(not known, "model", "not have been fine-tuned on frames that loo=true leaves out", ", ".join(known), "begin from the weights before")
     require(not loo or (len(images) > 1 and judged), "loo", "be false, or data hold two annotated images, one with lines", f"{len(images)} of them")
     tuned, record = finetune(loaded, images, pool, settings, "finetune")
     folds = []
@@ -267,6 +268,12 @@ def finetune_folder(
     if folds:
         write_loo_report(out, folds, label)
     return card
+
+
+def _seen(card: Mapping[str, Any]) -> set[str]:
+    """Names of the frames that a network, or one that it was fine-tuned from, has been fine-tuned on."""
+    tuned = card.get("finetuned", {})
+    return {*tuned.get("images", ()), *tuned.get("images_before", ())}
 
 
 def save_finetuned(
@@ -284,7 +291,7 @@ def save_finetuned(
     digest = hashlib.sha256(b"".join(image.image.tobytes() for image in images)).hexdigest()
     card = base.card | {
         "finetuned": {
-            "from": label, "images": [image.name for image in images], "with_lines": [i.name for i in images if i.mask is None],
+            "from": label, "images": [image.name for image in images], "images_before": sorted(_seen(base.card)), "with_lines": [i.name for i in images if i.mask is None],
             "images_sha256": digest, "settings": json.loads(json.dumps(dataclasses.asdict(settings))), **record,
         },
     }  # fmt: skip

@@ -93,11 +93,20 @@ def fit_linker(
 
 
 def trained_on(card: Mapping[str, Any], dataset: Dataset) -> bool:
-    """Whether the card of a network names this dataset, by its name or by its whole configuration, seed included."""
-    data = card.get("data") or {}
-    named = [each for each in (data, *data.get("further", ())) if "name" in each]
+    """Whether the card of a network names this dataset, by its name or by its whole configuration, seed included.
+
+    As its own, as that of a network that it was trained on from, or as that of one that it is the mean of.
+    """
     config = json.loads(json.dumps(dataset.config, default=str))
+    cards = (card, *card.get("mean_of", ()))
+    named = [each for one in cards for each in _datasets(one.get("data")) if "name" in each]
     return any(each["name"] == dataset.path.name or (each.get("config") or None) == config for each in named)
+
+
+def _datasets(data: Mapping[str, Any] | None) -> Iterator[Mapping[str, Any]]:
+    if data:
+        yield from (data, *data.get("further", ()))
+        yield from _datasets(data.get("begun_from"))
 
 
 def fit_perceptron(features: np.ndarray, labels: np.ndarray, seed: int, epochs: int) -> dict[str, np.ndarray]:

@@ -257,7 +257,7 @@ def _begun_from(identity: dict[str, Any], settings: TrainSettings, model: Loaded
     for name, tensor in sorted(model.module.state_dict().items()):
         weights.update(name.encode() + tensor.cpu().numpy().tobytes())
     together = hashlib.sha256((identity["sha256"] + weights.hexdigest()).encode()).hexdigest()
-    return identity | {"begun_from_sha256": weights.hexdigest(), "sha256": together}
+    return identity | {"begun_from_sha256": weights.hexdigest(), "begun_from": model.card.get("data"), "sha256": together}
 
 
 def _reached(out: Path, settings: TrainSettings, identity: dict[str, Any], resume: str) -> dict[str, Any]:

@@ -223,7 +223,7 @@ def score_image(
         false_merges=_merges(found, true, near_true, settings),
         crossings=counts,
         crossings_resolved=resolved,
-        matched_length_errors=tuple(found_px[p] / true_px[t] - 1.0 for p, t in at.pairs),
+        matched_length_errors=tuple(found_px[p] * judged[p].mean() / true_px[t] - 1.0 for p, t in at.pairs),
         complete=truth.complete,
         matched_at=tuple((t, len(found_at[t].pairs), found_at[t].count) for t in settings.further_tolerances_px),
         area_px2=float(shape[0] * shape[1]),

@@ -6,6 +6,7 @@ Axes: (Y, X) rows and columns, N frames.
 from __future__ import annotations
 
 import math
+import re
 import warnings
 from collections.abc import Iterator, Mapping
 from importlib import import_module
@@ -154,5 +155,6 @@ def _of_resolution(file: Any) -> float | None:
     """Pixels a unit: ImageJ names the unit, else the resolution unit counts, which for printers' values is implausible."""
     tags = file.pages[0].tags
     pixels, units = tags["XResolution"].value
-    named = (file.imagej_metadata or {}).get("unit") or {2: "inch", 3: "cm"}.get(int(tags["ResolutionUnit"].value))
-    return plausible_pixel_nm(units / pixels, named)
+    unit = str((file.imagej_metadata or {}).get("unit") or "")
+    unit = re.sub(r"\\u([0-9a-fA-F]{4})", lambda escaped: chr(int(escaped[1], 16)), unit)  # ImageJ writes the sign for micro so
+    return plausible_pixel_nm(units / pixels, unit or {2: "inch", 3: "cm"}.get(int(tags["ResolutionUnit"].value)))

@@ -30,6 +30,7 @@ from train.trace import TraceSettings, trace_lines
 
 if TYPE_CHECKING:
     from train.checkpoint import LoadedModel
+    from train.samples import Sample
     from train.targets import Maps
 
 USAGE = """\
@@ -84,6 +85,13 @@ def find_prepared_lines(
         lines = (_inside(line, read.shape) for line in trace_lines(maps, settings))
         found.append([line for line in lines if not is_writing(line, maps)])
     return lines_in_micrograph(found, prepared), prepared
+
+
+def lines_in_sample(model: LoadedModel, sample: Sample, settings: TraceSettings | None = None) -> Sequence[TracedLine]:
+    """The lines of what is to be judged: a micrograph as it was taken is read as `python -m train.predict` reads it."""
+    if sample.as_taken:
+        return find_prepared_lines(model, sample.image, settings, drawn=sample.drawn)[0]
+    return find_lines(model, sample.image, settings)
 
 
 def prediction(

@@ -130,9 +130,10 @@ def _rescaled(line: TracedLine, factors: np.ndarray, shape: tuple[int, int]) -> 
     """A line (V, 2) of the read image in the micrograph: pixel centres count, so 0 becomes (factor - 1) / 2."""
     points = (line.points_px + 0.5) * factors - 0.5
     points = np.clip(points, -0.5, np.array([shape[1] - 0.5, shape[0] - 0.5]))
-    factor = float(factors.mean())
-    sigma_px = None if line.sigma_px is None else line.sigma_px * factor
-    return replace(line, points_px=points, half_width_px=line.half_width_px * factor, sigma_px=sigma_px)
+    widths = [line.half_width_px] if line.sigma_px is None else [line.half_width_px, line.sigma_px]
+    # Vertices are 1 px apart again: crossings are looked for between neighbours.
+    even = resample(np.column_stack([points, *(float(factors.mean()) * w for w in widths)]), 1.0)
+    return replace(line, points_px=even[:, :2], half_width_px=even[:, 2], sigma_px=None if line.sigma_px is None else even[:, 3])
 
 
 def _outside_ink(line: TracedLine, covered: np.ndarray) -> list[TracedLine]:

@@ -32,7 +32,7 @@ class Sample:
     """An image (Y, X) and the lines in it; `roi_px` (V, 2) is the polygon outside which nothing is judged.
 
     `lines` are the labels from which the truth comes: what an oracle decoder sees. `as_taken` is a micrograph of unknown
-    polarity and width of lines.
+    polarity and width of lines, `drawn` (Y, X) what is drawn on it in colour.
     """
 
     image: np.ndarray
@@ -41,6 +41,7 @@ class Sample:
     roi_px: np.ndarray | None = None
     lines: tuple[Curve, ...] = ()
     as_taken: bool = False
+    drawn: np.ndarray | None = None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -138,7 +139,7 @@ def read_labelme(image_path: Path) -> Sample:
     else:
         widths = truth.half_width_px
     truth = Truth(curves_px=curves, silent_px=silent, complete=complete, half_width_px=widths)
-    return Sample(image=frame.image, truth=truth, name=frame.name, roi_px=roi, lines=tuple(lines), as_taken=True)
+    return Sample(image=frame.image, truth=truth, name=frame.name, roi_px=roi, lines=tuple(lines), as_taken=True, drawn=frame.drawn)
 
 
 def polygon_area(points: np.ndarray) -> float:

@@ -243,5 +243,7 @@ def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
 
 
 def _harmonic(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Harmonic mean; 0 where either is, also where the other has no value: who finds nothing is never wrong."""
     both = a + b
-    return np.where(both > 0, 2 * a * b / np.where(both > 0, both, 1.0), np.where(np.isfinite(both), 0.0, np.nan))
+    mean = np.where(both > 0, 2 * a * b / np.where(both > 0, both, 1.0), np.where(np.isfinite(both), 0.0, np.nan))
+    return np.where(((a == 0) & np.isnan(b)) | (np.isnan(a) & (b == 0)), 0.0, mean)

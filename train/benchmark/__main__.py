@@ -49,7 +49,7 @@ def main(argv: list[str]) -> None:
     require(baselines is None or baselines.is_dir(), "baselines", "be a folder", baselines)
     folder = Path(config["data"] or f"data/benchmark-v{VERSION}")
     chosen = chosen_splits(config)
-    rows = None if config["only_render"] else _rows(config["model"], baselines, settings)
+    rows, views = (None, {}) if config["only_render"] else _rows(config["model"], baselines, settings)
     splits = {}
     for name, network_file in chosen:
         print(f"{name}: {folder}", file=sys.stderr)
@@ -61,6 +61,7 @@ def main(argv: list[str]) -> None:
             print(f"left out: {name}: {reason}")
         return
     benchmark = measure(splits, rows, "default" if config["model"] is None else Path(config["model"]).name, config["frozen"], left_out)
+    benchmark["views_of_training"] = views
     out.mkdir(parents=True, exist_ok=True)
     _write(out, benchmark)
     print_table(*table_of(benchmark))
@@ -97,11 +98,12 @@ def _left_out(config: dict[str, Any], chosen: list[tuple[str, Path | None]]) -> 
     return out
 
 
-def _rows(model: str | None, baselines: Path | None, settings: Any) -> dict[str, Any]:
-    from train.benchmark.rows import decoders
+def _rows(model: str | None, baselines: Path | None, settings: Any) -> tuple[dict[str, Any], dict[str, int]]:
+    from train.benchmark.rows import decoders, views_of_training
     from train.checkpoint import load_model
 
-    return decoders(load_model(model), baselines, settings)
+    loaded = load_model(model)
+    return decoders(loaded, baselines, settings), views_of_training(loaded, baselines)
 
 
 def measure(splits: dict[str, Any], rows: dict[str, Any], model: str, frozen: bool, left_out: dict[str, str]) -> dict[str, Any]:

@@ -87,6 +87,9 @@ def verdict(benchmark: dict[str, Any]) -> list[str]:
         f"hard: {'yes' if over['hard'] else 'NO'}: ridge + skan {cell(over['ridge_instance_f1'])} (at most {HARDEST_RIDGE_F1}), forest "
         f"{'–' if crossings is None else f'{crossings:.1f}'} crossings a frame (at least {FEWEST_FOREST_CROSSINGS:g}){of}"
     )
+    views = benchmark.get("views_of_training", {})
+    if views:
+        said.append(f"views in the training that ended with the weights: {', '.join(f'{row} {count}' for row, count in views.items())}")
     return said + [f"left out: {name}: {reason}" for name, reason in benchmark["left_out"].items()]
 
 

@@ -32,7 +32,6 @@ ORACLE_INDEX_MAP = "oracle: perfect index map at quarter resolution"
 
 def decoders(loaded: Any, baselines: Path | None, settings: TraceSettings | None) -> dict[str, Decoder]:
     """All rows by name; those of trained rivals where the folder `baselines` holds them."""
-    from train.benchmark.networks import load_rival
     from train.checkpoint import predict_maps
 
     targets = loaded.settings.targets
@@ -46,10 +45,8 @@ def decoders(loaded: Any, baselines: Path | None, settings: TraceSettings | None
             maps=lambda sample: predict_maps(loaded, sample.image), decode=lambda _, maps: rivals.centreline_linked(maps)
         ),
     }
-    for kind, name in TRAINED.items():
-        if baselines is not None and (baselines / f"{kind}.safetensors").is_file():
-            rival = load_rival(baselines / f"{kind}.safetensors")
-            rows[name] = Decoder(decode=lambda sample, _, rival=rival: rival.lines(sample.image))
+    for name, rival in _rivals(baselines).items():
+        rows[name] = Decoder(decode=lambda sample, _, rival=rival: rival.lines(sample.image))
     return rows | {
         RIDGE_LINKED: Decoder(decode=lambda sample, _: rivals.ridge_linked(sample.image)),
         RIDGE: Decoder(decode=lambda sample, _: rivals.ridge_branches(sample.image)),
@@ -57,6 +54,21 @@ def decoders(loaded: Any, baselines: Path | None, settings: TraceSettings | None
         ORACLE_CENTRELINE: Decoder(maps=perfect, decode=lambda _, maps: rivals.centreline_linked(maps)),
         ORACLE_INDEX_MAP: Decoder(decode=lambda sample, _: _flat(sample)),
     }
+
+
+def views_of_training(loaded: Any, baselines: Path | None) -> dict[str, int]:
+    """How many views each trained row saw in the training that ended with its weights, those that it began from not counted."""
+    seen = {name: rival.card.get("steps", 0) * rival.settings.batch for name, rival in _rivals(baselines).items()}
+    return {MODEL: loaded.card.get("steps", 0) * loaded.settings.batch} | seen
+
+
+def _rivals(folder: Path | None) -> dict[str, Any]:
+    from train.benchmark.networks import load_rival
+
+    if folder is None:
+        return {}
+    files = {name: folder / f"{kind}.safetensors" for kind, name in TRAINED.items()}
+    return {name: load_rival(file) for name, file in files.items() if file.is_file()}
 
 
 def _flat(sample: Sample):

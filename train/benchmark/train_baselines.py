@@ -60,8 +60,8 @@ def train_rival(
 ) -> dict[str, Any]:
     """Train one rival on the images of `source` (a `train.dataset.Source`) for `budget_seconds` of processor time and write `file`; returns its card.
 
-    Processor time, all threads together, since other work on the machine would take its share of wall time. Processes that
-    prepare batches (`workers`) are not counted: a tenth of it.
+    Processor time of the steps, all threads together: other work on the machine would take its share of wall time. What batches
+    cost to prepare, here or by `workers`, is not counted.
     """
     import torch
     from torch.optim.swa_utils import AveragedModel
@@ -77,14 +77,12 @@ def train_rival(
     optimiser = optimiser_of(network, settings.optimiser)
     bf16 = computes_in_bf16(torch.device("cpu"))
     loss_of = centreline_loss if settings.kind == CENTRELINE else index_map_loss
-    begin, step, smoothed = None, 0, None
+    spent, step, smoothed = 0.0, 0, None
     bar = tqdm(total=round(budget_seconds), desc=settings.kind, unit="s", disable=not progress, file=sys.stderr)
     for image, target, heard in _batches(source, settings, crop_px, workers):
-        # The budget is of training: that its processes start takes longer on some machines than on others.
-        begin = begin or time.process_time()
-        spent = time.process_time() - begin
         if spent >= budget_seconds and step:
             break
+        begin = time.process_time()
         rate = learning_rate(settings.optimiser, step, spent / budget_seconds)
         for group in optimiser.param_groups:
             group["lr"] = rate
@@ -100,12 +98,12 @@ def train_rival(
         value = float(loss.detach())
         require(math.isfinite(value), "the loss", "be finite", value, "a lower learning rate may help")
         smoothed = value if smoothed is None else 0.95 * smoothed + 0.05 * value
-        bar.update(min(bar.total, int(time.process_time() - begin)) - bar.n)
+        spent += time.process_time() - begin
+        bar.update(min(bar.total, int(spent)) - bar.n)
         bar.set_postfix(loss=f"{smoothed:.3f}")
     bar.close()
     card = {
-        "steps": step, "seconds": time.process_time() - begin, "loss": smoothed, "budget_seconds": budget_seconds,
-        "crop_px": crop_px, "data": source.identity(),
+        "steps": step, "seconds": spent, "loss": smoothed, "budget_seconds": budget_seconds, "crop_px": crop_px, "data": source.identity(),
     }  # fmt: skip
     save_rival(file, settings, average.module.state_dict(), card)
     return card

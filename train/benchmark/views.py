@@ -12,7 +12,7 @@ from torch.utils.data import Dataset as TorchDataset
 from train.augment import AugmentSettings, disturbed, draw_disturbance, standardised, still_visible
 from train.benchmark.index_map import index_map
 from train.benchmark.networks import CENTRELINE, STRIDES
-from train.dataset import Source
+from train.dataset import KeptImages, Source
 from train.geometry import CurveLabel, ViewSettings, draw_view, view_curves, view_image
 from train.metrics import truth_of
 from train.targets import TargetSettings, target_maps
@@ -28,14 +28,14 @@ class RivalViews(TorchDataset):
     """
 
     def __init__(self, source: Source, kind: str, seed: int, crop_px: int) -> None:
-        self.source, self.kind, self.seed, self.shape = source, kind, seed, (crop_px, crop_px)
+        self.kept, self.kind, self.seed, self.shape = KeptImages(source), kind, seed, (crop_px, crop_px)
         self.view, self.augment = ViewSettings(crop_px=crop_px), AugmentSettings()
 
     def __len__(self) -> int:
         return ENDLESS
 
     def __getitem__(self, n: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        labelled = self.source.labelled(self.source.of_example(n))
+        labelled = self.kept.of_example(n)
         rng = np.random.Generator(np.random.Philox(np.random.SeedSequence([self.seed, n])))
         view = draw_view(labelled.image.shape, self.shape, self.view, rng)
         image, silent = view_image(labelled.image, view)

@@ -141,13 +141,13 @@ def _outcome(task: Task) -> str | None:
 def _write_scores(task: ScoreTask) -> None:
     from train.checkpoint import load_model
     from train.metrics import score_image
-    from train.predict import find_lines
+    from train.predict import lines_in_sample
     from train.samples import samples_of, within_roi
 
     model = load_model(task.model, device=task.device)
     images, example = [], None
     for n, sample in enumerate(samples_of(task.data, "all")):
-        lines = within_roi(find_lines(model, sample.image), sample.roi_px)
+        lines = within_roi(lines_in_sample(model, sample), sample.roi_px)
         score = score_image(lines, sample.truth, sample.image.shape)
         counts = {name: getattr(score, name) for name in COUNTS}
         images.append(counts | {"crossings": sum(score.crossings), "crossings_resolved": sum(score.crossings_resolved)})
