@@ -238,7 +238,7 @@ class FileScene:
     file: str | None = None
 
     def __post_init__(self) -> None:
-        require(bool(self.file), "scene.file", "name a scene JSON file", "nothing", "write scene.file=…")
+        require(bool(self.file), "scene.file", "name a scene, JSON or .blend", "nothing", "write scene.file=…")
 
 
 @dataclass(frozen=True, kw_only=True)

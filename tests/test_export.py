@@ -154,7 +154,7 @@ def test_bad_exports_are_refused(dataset, tmp_path):
 
 @pytest.mark.parametrize("arguments, code, text", [
     (["format=coco", "out=OUT", "images=0,2:4"], 0, "3 images as coco"),
-    (["format=coco", "out=OUT", "split=val"], 0, "1 images as coco"),
+    (["format=coco", "out=OUT", "split=val"], 0, "1 image as coco"),
     (["format=coco"], 2, "error: out must be given"),
     (["format=coco", "out=OUT", "images=7"], 2, "error: images must lie in [0, 4], got 7"),
     (["format=coco", "out=OUT", "images=x"], 2, "error: images must be indices such as"),

@@ -271,7 +271,7 @@ def test_a_labelled_frame_is_read_as_predict_reads_it_and_its_density_is_that_of
         return {}
 
     monkeypatch.setattr("train.evaluate.summarised", counted)
-    monkeypatch.setattr("train.evaluate.find_prepared_lines", lambda *_: ([line([10, 15], [60, 46])], None))
+    monkeypatch.setattr("train.predict.find_prepared_lines", lambda *_, **__: ([line([10, 15], [60, 46])], None))
     evaluate_dataset(run, tmp_path)
     (score,) = seen
     assert score.area_px2 == 64 * 96 and score.matched == 1
@@ -288,7 +288,7 @@ def test_baselines_are_shown_a_labelled_frame_as_the_network_is(run, tmp_path, m
 
     monkeypatch.setattr("train.evaluate.rivals.centreline_linked", centreline)
     monkeypatch.setattr("train.checkpoint.predict_maps", lambda model, image: seen.append(image))
-    monkeypatch.setattr("train.evaluate.find_prepared_lines", lambda *_: ([], None))
+    monkeypatch.setattr("train.predict.find_prepared_lines", lambda *_, **__: ([], None))
     results = evaluate_dataset(run, tmp_path, baselines=True)["results"]
     (image,) = seen
     assert np.median(image) > image[47, 64]  # the line is dark in what it was shown

@@ -27,7 +27,7 @@ FOLDER_FILES = {"coco": "annotations.json"}
 
 def require_formats(formats: Any) -> tuple[str, ...]:
     """The names as a tuple. Raises InputError for what is no list of known formats."""
-    require(isinstance(formats, list | tuple), "formats", f"be a list of {', '.join(FORMATS)}", repr(formats))
+    require(isinstance(formats, list | tuple), "formats", f"be a list of {', '.join(FORMATS)}", repr(formats), f"write formats=[{FORMATS[0]}]")
     for name in formats:
         require(name in FORMATS, "formats", f"be among {', '.join(FORMATS)}", name)
     return tuple(dict.fromkeys(formats))

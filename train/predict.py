@@ -48,7 +48,7 @@ LARGEST_WHOLE_PX = 1024  # larger images are looked at tile by tile, and traced 
 MEASURED = ("n_lines", "total_length_px", "total_length_nm", "areal_density_inv_px", "areal_density_inv_um", "volume_density_inv_m2",
             "volume_density_by_intercepts_inv_m2")  # fmt: skip
 SUMMARY = (*MEASURED, "median_width_px", "mean_confidence")
-FOLDER_FILE, REPORT_FILE = "folder.json", "report.html"
+SUMMARY_FILE, FOLDER_FILE, REPORT_FILE = "summary.csv", "folder.json", "report.html"
 TEST_LINES_SEED = 1961  # of the lines that intercepts are counted on: the same for every image of a shape
 
 
@@ -194,6 +194,8 @@ def predict_files(
     loaded = load_model(model)
     label = "default" if model is None else Path(model).name
     out.mkdir(parents=True, exist_ok=True)
+    for about_all in (SUMMARY_FILE, FOLDER_FILE, REPORT_FILE, *FOLDER_FILES.values()):  # of other images, from an earlier command
+        (out / about_all).unlink(missing_ok=True)
     predictions, fields, annotated = [], [], []
     pictures = Pictures(len(names)) if report or (report is None and len(names) > 1) else None
     bar = tqdm(total=len(names), desc="predict", unit="image", disable=len(names) < 2, file=sys.stderr)
@@ -219,7 +221,7 @@ def predict_files(
     together = measured(fields, thickness, np.random.default_rng(TEST_LINES_SEED)) | {"n_images": len(fields)}
     if thickness is not None:
         together |= {"thickness_nm": thickness.nm, "thickness_sigma_nm": thickness.sigma_nm}
-    _write(out / "summary.csv", _csv(predictions).encode())
+    _write(out / SUMMARY_FILE, _csv(predictions).encode())
     _write(out / FOLDER_FILE, json.dumps(together, indent=1).encode())
     if annotated:
         _write(out / FOLDER_FILES["coco"], json.dumps(coco(annotated)).encode())

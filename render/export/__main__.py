@@ -30,7 +30,8 @@ def main(argv: list[str]) -> None:
     if "images" in pairs:
         dataset = dataset[_selected(pairs["images"], dataset)]
     path = export_dataset(dataset, pairs["format"], pairs["out"])
-    print(f"{path}: {len(dataset)} images as {pairs['format']}")
+    many = "s" * (len(dataset) != 1)
+    print(f"{path}: {len(dataset)} image{many} as {pairs['format']}")
 
 
 def _selected(text: str, dataset: Dataset) -> list[int]:
