@@ -15,8 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from physics.beam import BeamCondition, image_from_crystal
+from physics.beam import BeamCondition, foil_normal_image, image_from_crystal
 from physics.crystal import Crystal
+from physics.deposit import Deposit
 from physics.dislocation import Dislocation
 from physics.errors import InputError, require
 from physics.foil import Foil
@@ -37,6 +38,7 @@ from render.draw import Fixed
 from render.draw_defects import Defects, can_fault, draw_defects
 from render.draw_strokes import burgers_of, draw_backdrops, stroke_lines_nm
 from render.draw_surroundings import draw_deposits, draw_film, surrounded_foil
+from render.foil import FoilShape
 from render.mixture import Specimen, draw_mixture
 from render.sample_config import FileScene, Mixture, NetworkScene, SampleConfig
 from render.scene import Scene
@@ -69,18 +71,17 @@ def sample(config: SampleConfig | Mapping[str, Any], seed: int, index: int = 0) 
             scene = scene.replace(detector=replace(scene.detector, noise_seed=_noise_seed(seed, index)))
     else:
         scene = _draw_scene(config, rng)
-        if condition is not None:
-            # What is drawn in tells of the first condition: its g, its mode.
-            scene = scene.replace(detector=replace(scene.detector, burn_in=()))
         if index != specimen_index:
             scene = scene.replace(detector=replace(scene.detector, noise_seed=_noise_seed(seed, index)))
     if condition is None:
         return scene
+    # What is drawn in tells of the first condition: its g, its mode.
+    scene = scene.replace(detector=replace(scene.detector, burn_in=()))
     return under_condition(scene, condition_of_series(series[condition], scene.crystal, scene.beam, f"beam.series[{condition}]"))
 
 
 def under_condition(scene: Scene, beam: BeamCondition) -> Scene:
-    """The same specimen, a flat foil, under another diffraction condition: it is tilted with its lines and faults.
+    """The same specimen, a flat foil, under another diffraction condition: it is tilted with all that is in it and on it.
 
     Raises InputError for a wedged, bent or rough foil, or one with an edge or a second grain.
     """
@@ -95,7 +96,19 @@ def under_condition(scene: Scene, beam: BeamCondition) -> Scene:
     lines = tuple(replace(line, points_nm=line.points_nm @ turn.T) for line in scene.dislocations)
     faults = tuple(replace(fault, outline_nm=fault.outline_nm @ turn.T) for fault in scene.faults)
     particles = tuple(replace(particle, centre_nm=particle.centre_nm @ turn.T) for particle in scene.particles)
-    return scene.replace(beam=beam, foil=_turned_foil(scene, turn), dislocations=lines, faults=faults, particles=particles)
+    deposits = tuple(_turned_deposit(deposit, scene, turn) for deposit in scene.deposits)
+    return scene.replace(
+        beam=beam, foil=_turned_foil(scene, turn), dislocations=lines, faults=faults, particles=particles, deposits=deposits
+    )  # fmt: skip
+
+
+def _turned_deposit(deposit: Deposit, scene: Scene, turn: np.ndarray) -> Deposit:
+    """The deposit where its place on the face has gone; what tilt does to its outline is left out."""
+    shape = FoilShape(foil=scene.foil, normal_image=foil_normal_image(scene.crystal, scene.beam, scene.foil))
+    x, y = deposit.centre_nm
+    z = float(shape.face_z_nm(np.array(x), np.array(y), deposit.side))
+    spin_deg = math.degrees(math.atan2(turn[1, 0] - turn[0, 1], turn[0, 0] + turn[1, 1]))
+    return replace(deposit, centre_nm=tuple((turn @ [x, y, z])[:2]), turn_deg=deposit.turn_deg + spin_deg)
 
 
 def _draw_scene(config: SampleConfig, rng: np.random.Generator) -> Scene:

@@ -81,5 +81,5 @@ class SurroundingsConfig:
 
 CLEAN = SurroundingsConfig(
     roughness_nm=Fixed(0), terrace_step_nm=Fixed(0), edge_share=Fixed(0), hole_share=Fixed(0), boundary_share=Fixed(0),
-    deposits=Fixed(0), spots=Fixed(0), film_depth_nm=Fixed(None),
+    tear_share=Fixed(0), twin_share=Fixed(0), deposits=Fixed(0), spots=Fixed(0), film_depth_nm=Fixed(None),
 )  # fmt: skip

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from physics.beam import image_from_crystal
+from physics.deposit import Deposit
 from physics.errors import InputError
 from physics.frames import pixel_from_image
 from physics.junction import open_ends
 from physics.network import Network
 from physics.networkio import write_paradis
+from render.burn_in import Mark
 from render.config import compose
 from render.foil import foil_heights
 from render.mixture import Specimen, crossing_pairs
@@ -136,6 +139,30 @@ def test_a_series_shows_one_specimen_under_several_reflections():
     assert np.abs(middles[1] - middles[0]).max() < 0.05 * np.abs(middles[0]).max() + 10
     assert scenes[0].detector.noise_seed != scenes[1].detector.noise_seed
     assert len(scenes[3].dislocations) > 0 and scenes[3].to_json() != scenes[0].to_json()
+
+
+def test_no_specimen_of_a_series_has_surroundings_that_do_not_turn():
+    beam = {"zone_axis_uvw": [0, 0, 1], "series": [[2, 0, 0], [0, 2, 0]]}
+    assert all(sample(config("loop", material="al", beam=beam, foil=FLAT), 8, 2 * index).foil.smooth for index in range(40))
+
+
+def test_deposits_turn_with_the_specimen_and_marks_of_the_first_condition_go(tmp_path):
+    beam = {"zone_axis_uvw": [0, 0, 1], "g_hkl": [2, 0, 0], "s_inv_nm": 0.0}
+    drawn = sample(config("loop", material="al", beam=beam, foil=FLAT, surroundings=None), 4)
+    marks = (Mark(kind="text", at_px=(5, 5), size_px=8, text="g = 200"),)
+    spot = Deposit(centre_nm=(100.0, 20.0), radius_nm=9, thickness_nm=20)
+    first = drawn.replace(deposits=(spot,), detector=replace(drawn.detector, burn_in=marks))
+    (tmp_path / "scene.json").write_text(first.to_json())
+    series = {"beam": {"series": [[2, 0, 0], [0, 2, 0]]}}
+    second = sample(SampleConfig.from_dict({"scene": {"kind": "file", "file": str(tmp_path / "scene.json")}} | series), 0, 1)
+    turn = image_from_crystal(second.crystal, second.beam) @ image_from_crystal(first.crystal, first.beam).T
+    height_nm = foil_heights(first.crystal, first.beam, first.foil, np.array([100.0]), np.array([20.0]))[0][0]
+    assert second.deposits[0].centre_nm == pytest.approx((turn @ [100.0, 20.0, height_nm])[:2], abs=1e-9)
+    # With this g on x the image is turned by far, and the spot's outline as its place.
+    turned = under_condition(first, type(first.beam)(g_hkl=(0, 2, 0), zone_axis_uvw=(0, 0, 1))).deposits[0]
+    spin = np.exp(1j * np.radians(turned.turn_deg - spot.turn_deg))
+    assert abs(spin - 1) > 0.3 and complex(*turned.centre_nm) == pytest.approx(spin * complex(*spot.centre_nm), abs=4)
+    assert first.detector.burn_in and not second.detector.burn_in
 
 
 def test_an_entry_of_a_series_switches_the_row_on_and_off():
