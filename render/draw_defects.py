@@ -30,6 +30,8 @@ from render.scene_rules import plane_normal_image
 
 MOST_PARTICLES = 3000
 PLACES_TRIED = 20
+# Dearer faults close: partials are seen far apart in metals of low energy alone (Hirth & Lothe, Theory of Dislocations, 1982, ch. 10).
+WIDE_FAULT_MJ_M2 = 80.0
 # The plane that layers of point defects gather on, and the spacing of such layers in units of its 1/|g|.
 CLUSTER_PLANES = {
     "fcc": ((1, 1, 1), 1.0), "diamond": ((1, 1, 1), 1.0), "zincblende": ((1, 1, 1), 1.0), "rocksalt": ((1, 1, 0), 0.5),
@@ -57,6 +59,9 @@ def draw_defects(
 ) -> Defects:
     """The lines, split where they dissociate, with faults, loops and particles as the scene's configuration has them.
 
+    Faults from face to face are left out of crystals where they cost more than WIDE_FAULT_MJ_M2 (aluminium, nickel, titanium),
+    unless the scene is one of faults.
+
     `elasticity` is that of the Scene: the width of ribbons follows from the same one as the strain.
 
     Raises InputError where ribbons are asked of a material whose fault energy is not known.
@@ -64,7 +69,11 @@ def draw_defects(
     made_lines, faults = list(lines), []
     if can_fault(specimen.crystal):
         made_lines, faults = _split(config, made_lines, specimen, elasticity, rng)
-        for _ in range(int(config.fault_bands.count.draw(rng))):
+        bands = int(config.fault_bands.count.draw(rng))
+        energy_mJ_m2 = specimen.crystal.stacking_fault_mJ_m2
+        if not config.needs_fault_plane and (energy_mJ_m2 is None or energy_mJ_m2 > WIDE_FAULT_MJ_M2):
+            bands = 0
+        for _ in range(bands):
             new_lines, new_faults = _band(config.fault_bands, specimen, rng)
             made_lines, faults = made_lines + new_lines, faults + new_faults
         for _ in range(int(config.frank_loops.count.draw(rng))):

@@ -28,6 +28,7 @@ from render.surroundings_config import SurroundingsConfig
 
 REFERENCE_AREA_PX = 512 * 512
 OUTLINE_VERTICES = 180
+WIDEST_HOLE = 0.5  # radius of a hole at most, of the shorter side of the field: foil must be left
 # Mean free paths in nm, for electrons that stay in a usual aperture: carbonaceous at 200 kV, and heavier oxides.
 LIGHT_PATH_NM, HEAVY_PATH_NM = 150.0, 60.0
 ROUGHNESS_COVERED = 2.5
@@ -46,7 +47,7 @@ def surrounded_foil(
         openings.append(Opening(outline_nm=outline, taper_nm=taper_nm))
     if rng.random() < config.hole_share.draw(rng):
         centre = rng.uniform(-0.5, 0.5, 2) * [width_nm, height_nm]
-        radius_nm = config.hole_radius_px.draw(rng) * pixel_nm
+        radius_nm = min(config.hole_radius_px.draw(rng), WIDEST_HOLE * min(shape)) * pixel_nm
         openings.append(Opening(outline_nm=centre + _ragged_circle(radius_nm, rng), taper_nm=taper_nm))
     boundary = None
     if rng.random() < config.boundary_share.draw(rng):

@@ -56,6 +56,15 @@ def test_scenes_about_faults_take_a_material_that_has_them():
         config("stacking_fault", {"fault_bands": {"extrinsic_share": 2}})
 
 
+def test_wide_faults_are_drawn_where_they_cost_little_or_are_asked_for():
+    bands = {"fault_bands": {"count": 1, "bounded_share": 0}}
+    everywhere = [len(sample(config("realistic", bands | {"dissociation": {"share": 0}}, material=name), 3).faults) for name in ("al", "ag")]
+    assert everywhere[0] == everywhere[1] > 0  # a band for certain: a scene of faults
+    drawn = {"fault_bands": {"count": {"weighted": [[0, 1e-9], [1, 1]]}, "bounded_share": 0}, "dissociation": {"share": 0}}
+    by_chance = [len(sample(config("realistic", drawn, material=name), 3).faults) for name in ("al", "ag")]
+    assert by_chance[0] == 0 < by_chance[1]
+
+
 def test_fault_bands_show_fringes_and_are_distractors():
     drawn = sample(config("stacking_fault", {"fault_bands": {"count": 1, "bounded_share": 0, "faults": 1}}, material="cu", beam={"image": "bf", "s_xi": 0.2}), 2)
     micrograph = simulate(drawn)
