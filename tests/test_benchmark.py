@@ -105,10 +105,12 @@ def test_every_split_of_this_version_is_whole_and_frozen(name, tmp_path):
     assert all(key in split.render for key in ("scene", "beam", "detector", "foil", "surroundings", "shape", "visible_contrast"))
 
 
-@pytest.mark.parametrize("name,frame", [("sparse", 1), ("pileup", 1), ("forest", 21), ("weakbeam", 75)])  # the last two have a grain boundary
-def test_a_frozen_scene_is_drawn_again(name, frame):
+@pytest.mark.parametrize("name", [name for name in SPLITS if name != "network"])
+def test_every_frozen_scene_is_drawn_again(name):
+    # All of them: what changes how one in a hundred is drawn would have the command refuse the whole split.
     split = load_split(name)
-    assert scene_hash(split.scene(frame).to_json()) == split.scene_hashes[frame]
+    other = [frame for frame, frozen in enumerate(split.scene_hashes) if scene_hash(split.scene(frame).to_json()) != frozen]
+    assert other == []
 
 
 def test_the_command_on_two_frames(small, tmp_path, capsys):
