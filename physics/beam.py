@@ -19,7 +19,7 @@ from physics.errors import require
 from physics.foil import Foil
 from physics.frames import rotation_about, rotation_from_axes
 from physics.frozen import frozen_array
-from physics.scattering import extinction_distance_nm
+from physics.scattering import extinction_distance_nm, shortest_extinction_distance_nm
 
 IMAGE_Z = np.array([0.0, 0.0, 1.0])
 NORMAL_TOLERANCE = 1e-6
@@ -35,8 +35,9 @@ class BeamCondition:
     `zone_axis_uvw` is B, pointing up the column to the gun; `g_hkl` lies in its zone and, at
     `image_rotation_deg` = 0, projects on +x of the image (positive rotation is anticlockwise as seen).
     `s_inv_nm` is the excitation error of g, > 0 when g lies inside the Ewald sphere. `image` is "bf" or "df".
-    `xi_0_prime_over_xi_g`, `xi_g_prime_over_xi_g`: absorption lengths in units of the extinction distance
-    (10: the usual convention, Hirsch et al. 1977; inf switches absorption off; JSON writes null for inf).
+    `xi_0_prime_over_shortest_xi`, `xi_g_prime_over_xi_g`: absorption lengths (10: the usual convention, Hirsch et al. 1977;
+    inf switches absorption off; JSON writes null for inf). Mean absorption is one number for the crystal, whatever g:
+    xi_0' is in units of its shortest extinction distance (of `xi_g_nm` where that is given), xi_g' in units of g's own.
     `absorption` "convention" takes those two ratios, "tds" computes both lengths from the Debye-Waller factor instead
     (`physics.absorption`). `xi_g_nm` overrides the computed extinction distance. `debye_waller` makes it, and all elastic
     couplings of many beams, those of vibrating atoms, V_g exp(-B s^2) with s = sin(theta)/lambda and B of the material
@@ -59,7 +60,7 @@ class BeamCondition:
     s_inv_nm: float = 0.0
     image: str = "bf"
     image_rotation_deg: float = 0.0
-    xi_0_prime_over_xi_g: float = CONVENTIONAL_RATIO
+    xi_0_prime_over_shortest_xi: float = CONVENTIONAL_RATIO
     xi_g_prime_over_xi_g: float = CONVENTIONAL_RATIO
     xi_g_nm: float | None = None
     absorption: str = "convention"
@@ -87,20 +88,20 @@ class BeamCondition:
         require(10 <= self.voltage_kV <= 3000, "beam.voltage_kV", "lie in [10, 3000]", self.voltage_kV)
         require(abs(self.s_inv_nm) <= 1, "beam.s_inv_nm", "lie in [-1, 1]", self.s_inv_nm)
         require(self.image in ("bf", "df"), "beam.image", 'be "bf" or "df"', self.image)
-        for name in ("xi_0_prime_over_xi_g", "xi_g_prime_over_xi_g"):
+        for name in ("xi_0_prime_over_shortest_xi", "xi_g_prime_over_xi_g"):
             value = getattr(self, name)
             value = float("inf") if value is None else float(value)
             require(value >= 1, f"beam.{name}", "be >= 1", value)
             object.__setattr__(self, name, value)
         require(self.xi_g_nm is None or 0 < self.xi_g_nm < float("inf"), "beam.xi_g_nm", "be > 0 and finite", self.xi_g_nm)
         # At s = 0 the waves fall as exp(-2 pi t (1/xi_0' +- 1/xi_g')) (Hirsch et al. 1977, sec. 9.5).
-        require(self.xi_g_prime_over_xi_g >= self.xi_0_prime_over_xi_g, "beam.xi_g_prime_over_xi_g",
-                f"be >= xi_0_prime_over_xi_g = {self.xi_0_prime_over_xi_g:g} (or the well-transmitted wave grows)",
-                self.xi_g_prime_over_xi_g, "raise it, or lower xi_0_prime_over_xi_g")  # fmt: skip
+        require(self.xi_g_prime_over_xi_g >= self.xi_0_prime_over_shortest_xi, "beam.xi_g_prime_over_xi_g",
+                f"be >= xi_0_prime_over_shortest_xi = {self.xi_0_prime_over_shortest_xi:g} (or the well-transmitted wave grows)",
+                self.xi_g_prime_over_xi_g, "raise it, or lower xi_0_prime_over_shortest_xi")  # fmt: skip
         require(self.absorption in ABSORPTIONS, "beam.absorption", 'be "convention" or "tds"', repr(self.absorption))
-        usual = self.xi_0_prime_over_xi_g == self.xi_g_prime_over_xi_g == CONVENTIONAL_RATIO
+        usual = self.xi_0_prime_over_shortest_xi == self.xi_g_prime_over_xi_g == CONVENTIONAL_RATIO
         require(self.absorption == "convention" or usual, "beam.absorption",
-                'be "convention" where xi_0_prime_over_xi_g or xi_g_prime_over_xi_g is given', repr(self.absorption))  # fmt: skip
+                'be "convention" where xi_0_prime_over_shortest_xi or xi_g_prime_over_xi_g is given', repr(self.absorption))  # fmt: skip
         require(isinstance(self.debye_waller, bool), "beam.debye_waller", "be true or false", repr(self.debye_waller))
         require(not self.debye_waller or self.xi_g_nm is None, "beam.debye_waller", "be false where beam.xi_g_nm is given", True,
                 "the extinction distance given holds all that it is to hold")  # fmt: skip
@@ -225,11 +226,17 @@ def xi_g_nm(crystal: Crystal, beam: BeamCondition) -> float:
 
 
 def beam_absorption_nm(crystal: Crystal, beam: BeamCondition) -> tuple[float, float]:
-    """Absorption lengths (xi_0', xi_g') in nm: xi_g times the ratios given, or of thermal diffuse scattering."""
+    """Absorption lengths (xi_0', xi_g') in nm: extinction distances times the ratios given, or of thermal diffuse scattering.
+
+    Of two equal ratios xi_g' >= xi_0' holds for every g, since no extinction distance is below the shortest.
+    """
     if beam.absorption == "tds":
         return absorption_lengths_nm(crystal, beam.g_hkl, beam.voltage_kV)
     xi_nm = xi_g_nm(crystal, beam)
-    return xi_nm * beam.xi_0_prime_over_xi_g, xi_nm * beam.xi_g_prime_over_xi_g
+    shortest_nm = xi_nm
+    if beam.xi_g_nm is None:
+        shortest_nm = shortest_extinction_distance_nm(crystal, beam.voltage_kV, debye_waller=beam.debye_waller)
+    return shortest_nm * beam.xi_0_prime_over_shortest_xi, xi_nm * beam.xi_g_prime_over_xi_g
 
 
 def _tilt_rad(beam: BeamCondition, g_inv_nm: float) -> float:

@@ -26,7 +26,7 @@ from physics.errors import require
 from physics.foil import Foil
 from physics.frames import rotation_about
 from physics.frozen import frozen_array
-from physics.scattering import extinction_distance_nm
+from physics.scattering import extinction_distance_nm, shortest_extinction_distance_nm
 
 # Indices off whole numbers by less belong to one beam: over 100 nm of foil the two are then under 0.1 of a turn apart.
 SHARED_TOLERANCE = 2e-4
@@ -34,7 +34,6 @@ SHARED_TOLERANCE = 2e-4
 LEAST_DEG = 2.0
 # Reflections farther out couple so little (xi_g above 5 times that of the lowest) that they are left out.
 LONGEST_INV_NM = 12.0
-LOWEST = 12  # short reflections among which the one of the shortest extinction distance is looked for
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -125,8 +124,7 @@ def grain_reflections(
     length = np.linalg.norm(g, axis=1)
     s = excitation_error(wave_vector_inv_nm(beam.voltage_kV), g)
     near_s = np.maximum(np.abs(s) - length * math.sin(min(turned_rad, math.pi / 2)), 0.0)
-    # No extinction distance is shorter than that of the lowest reflections.
-    shortest_nm = min(_xi_nm(crystal, beam, hkl[k]) for k in itertools.islice(_allowed_by_length(crystal, hkl, length), LOWEST))
+    shortest_nm = shortest_extinction_distance_nm(crystal, beam.voltage_kV, debye_waller=beam.debye_waller)
     near = (length > 0) & (length <= LONGEST_INV_NM) & (near_s * shortest_nm <= most_s_xi)
     xi_0_prime_nm, xi_g_prime_nm = beam_absorption_nm(crystal, beam)
     ratio = xi_g_prime_nm / xi_g_nm(crystal, beam)

@@ -6,6 +6,7 @@ factors by the Mott-Bethe relation.
 
 from __future__ import annotations
 
+import itertools
 import math
 from functools import cache
 
@@ -18,6 +19,7 @@ from physics.electron import relativistic_factor, wavelength_nm
 from physics.errors import require
 
 A_PER_NM = 10.0
+LOWEST = 24  # reflections among which the one of the shortest extinction distance is looked for
 MOTT_BETHE_INV_A = 1e-10 / (8 * math.pi**2 * physical_constants["Bohr radius"][0])
 
 
@@ -75,6 +77,15 @@ def extinction_distance_nm(
     amplitude_nm = abs(structure_factor(crystal, g_hkl, debye_waller=debye_waller))
     cos_bragg = math.sqrt(1 - sin_bragg**2)
     return math.pi * crystal.volume_nm3 * cos_bragg / (wavelength * relativistic_factor(voltage_kV) * amplitude_nm)
+
+
+@cache
+def shortest_extinction_distance_nm(crystal: Crystal, voltage_kV: float, *, debye_waller: bool = False) -> float:
+    """The extinction distance of a crystal's strongest reflection; its indices are at most 3."""
+    hkl = (hkl for hkl in itertools.product(range(-3, 4), repeat=3) if any(hkl) and crystal.is_allowed_reflection(hkl))
+    # Friedel's law: g and -g are alike.
+    strong = sorted((float(np.linalg.norm(crystal.reciprocal_vector_inv_nm(g))), g) for g in hkl if g > (0, 0, 0))[:LOWEST]
+    return min(extinction_distance_nm(crystal, g, voltage_kV, debye_waller=debye_waller) for _, g in strong)
 
 
 def coupling_inv_nm(crystal: Crystal, g_hkl: ArrayLike, voltage_kV: float, *, debye_waller: bool = False) -> complex:

@@ -29,6 +29,11 @@ def run_command(command: Callable[[list[str]], int | None], usage: str | Callabl
         return 130
 
 
+def counted(count: int, noun: str) -> str:
+    """"1 image", "7 images"."""
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
 def one_line(error: BaseException) -> str:
     """The message of an exception on one line; an OSError names its file."""
     if isinstance(error, OSError) and error.strerror and error.filename is not None:
@@ -52,6 +57,6 @@ def positional(argv: Sequence[str], keys: Collection[str], count: int, usage: st
         unknown = bool(equals) and key.isidentifier() and not os.path.exists(argument)
         require(not unknown, key, f"be one of {', '.join(sorted(keys)) or 'no key at all'}", "an unknown key")
         places.append(argument)
-    what = f"{count} argument{'s' if count != 1 else ''} besides key=value"
+    what = f"{counted(count, 'argument')} besides key=value"
     require(len(places) == count, "the command", f"have {what}", len(places), usage.splitlines()[0])
     return places, pairs

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Callable
 from dataclasses import fields
 from functools import cache
 from typing import Any
 
 import numpy as np
 
-from physics.beam import BeamCondition, excitation_error_of_ng, image_from_crystal, xi_g_nm
+from physics.beam import BeamCondition, beam_absorption_nm, excitation_error_of_ng, image_from_crystal, xi_g_nm
 from physics.crystal import Crystal
 from physics.errors import InputError, require
 from physics.foil import Foil
@@ -24,6 +25,8 @@ HEXAGONAL_ZONES = ((0, 0, 1), (1, 0, 0), (2, 1, 0), (1, 0, 1), (2, 1, 1), (1, -1
 WIDEST_G_INV_NM = 9.0
 LONGEST_XI_NM = 170.0
 THINNEST_FOIL_PX = 30
+THICKNESS = ("thickness_nm", "thickness_xi", "thickness_limits_nm", "least_transmission")  # fields of `draw_thickness_nm`
+MOST_TRIES = 100  # draws of a number within limits
 LINE_WIDTH_OVER_XI_EFF = 0.25  # median over simulated realistic scenes; Hirsch et al. (1977) give a third to a fifth
 
 
@@ -63,12 +66,12 @@ def draw_beam(config: BeamConfig, crystal: Crystal, rng: np.random.Generator) ->
 
 def _draw_absorption(config: BeamConfig, rng: np.random.Generator) -> dict[str, Any]:
     """The absorption; of two ratios drawn, xi_g' is not let below xi_0' (see BeamCondition)."""
-    names = ("xi_0_prime_over_xi_g", "xi_g_prime_over_xi_g")
+    names = ("xi_0_prime_over_shortest_xi", "xi_g_prime_over_xi_g")
     zero, g = (getattr(config, name).draw(rng) for name in names)
     absorption = config.absorption.draw(rng)
     if absorption == "tds":
         return {"absorption": absorption}
-    drawn = not (isinstance(config.xi_0_prime_over_xi_g, Fixed) and isinstance(config.xi_g_prime_over_xi_g, Fixed))
+    drawn = not (isinstance(config.xi_0_prime_over_shortest_xi, Fixed) and isinstance(config.xi_g_prime_over_xi_g, Fixed))
     # null (no absorption) stays null; where both ratios are fixed BeamCondition judges them.
     if drawn and zero is not None and g is not None:
         g = max(zero, g)
@@ -116,10 +119,16 @@ def condition_of_series(entry: Any, crystal: Crystal, beam: BeamCondition, where
 
 def draw_thickness_nm(config: FoilConfig, crystal: Crystal, beam: BeamCondition, rng: np.random.Generator) -> float:
     """The foil's thickness: fixed, drawn, or as many extinction distances as drawn."""
-    thickness_nm, thickness_xi = config.thickness_nm.draw(rng), config.thickness_xi.draw(rng)
-    if thickness_nm is None:
-        thickness_nm = np.clip(thickness_xi * xi_g_nm(crystal, beam), *config.thickness_limits_nm)
-    return float(thickness_nm)
+    thickness_nm = config.thickness_nm.draw(rng)
+    if thickness_nm is not None:
+        return float(thickness_nm)
+    xi_nm = xi_g_nm(crystal, beam)
+    xi_0_prime_nm, _ = beam_absorption_nm(crystal, beam)
+    thinnest_nm, thickest_nm = config.thickness_limits_nm
+    # exp(-2 pi t / xi_0') passes; who finds less through a foil looks elsewhere.
+    passing_nm = -math.log(config.least_transmission) * xi_0_prime_nm / (2 * math.pi)
+    thickest_nm = max(thinnest_nm, min(thickest_nm, passing_nm))
+    return _drawn_within(lambda: config.thickness_xi.draw(rng) * xi_nm, thinnest_nm, thickest_nm)
 
 
 def draw_pixel_nm(
@@ -129,14 +138,26 @@ def draw_pixel_nm(
 
     In the last case it is at most 1 / THINNEST_FOIL_PX of the thickness, below which a slip plane is too narrow a strip.
     """
-    pixel_nm, width_px = config.pixel_nm.draw(rng), config.line_width_px.draw(rng)
-    if pixel_nm is None:
-        xi_nm = xi_g_nm(crystal, beam)
-        xi_eff_nm = xi_nm / math.hypot(1, beam.s_inv_nm * xi_nm)
-        finest_nm, coarsest_nm = config.pixel_limits_nm
-        coarsest_nm = max(finest_nm, min(coarsest_nm, thickness_nm / THINNEST_FOIL_PX))
-        pixel_nm = np.clip(LINE_WIDTH_OVER_XI_EFF * xi_eff_nm / width_px, finest_nm, coarsest_nm)
-    return float(pixel_nm)
+    pixel_nm = config.pixel_nm.draw(rng)
+    if pixel_nm is not None:
+        return float(pixel_nm)
+    xi_nm = xi_g_nm(crystal, beam)
+    width_nm = LINE_WIDTH_OVER_XI_EFF * xi_nm / math.hypot(1, beam.s_inv_nm * xi_nm)
+    finest_nm, coarsest_nm = config.pixel_limits_nm
+    coarsest_nm = max(finest_nm, min(coarsest_nm, thickness_nm / THINNEST_FOIL_PX))
+    return _drawn_within(lambda: width_nm / config.line_width_px.draw(rng), finest_nm, coarsest_nm)
+
+
+def _drawn_within(draw: Callable[[], float], least: float, most: float) -> float:
+    """The first drawn number within the limits; the nearer limit where none of `MOST_TRIES` is, as for a fixed one.
+
+    Numbers held at the limits instead would make one foil or magnification of many.
+    """
+    for _ in range(MOST_TRIES):
+        drawn = float(draw())
+        if least <= drawn <= most:
+            return drawn
+    return min(max(drawn, least), most)
 
 
 def draw_foil(
@@ -144,7 +165,7 @@ def draw_foil(
     rng: np.random.Generator,
 ) -> Foil:  # fmt: skip
     """A foil of `thickness_nm`, tilted, tapered and bent as drawn."""
-    drawn = {f.name: getattr(config, f.name).draw(rng) for f in fields(config) if not f.name.startswith("thickness_")}
+    drawn = {f.name: getattr(config, f.name).draw(rng) for f in fields(config) if f.name not in THICKNESS}
     normal = drawn["normal_uvw"]
     if normal is not None:
         normal = direction_indices(normal) if len(normal) == 4 else tuple(normal)
@@ -209,7 +230,10 @@ def _zones_of_reflection(crystal: Crystal, g_hkl: tuple[int, ...]) -> tuple[tupl
 
 @cache
 def _reflections(crystal: Crystal, zone: tuple[int, int, int], voltage_kV: float) -> tuple[tuple[tuple[int, int, int], float], ...]:
-    """Allowed strong reflections of a zone with their lengths in 1/nm, shortest first."""
+    """Allowed strong reflections of a zone with their lengths in 1/nm, shortest first; none of a higher order.
+
+    Where 2g satisfies Bragg's law, g is excited more: no two beams would do.
+    """
     indices = range(-4, 5)
     in_zone = [g for g in itertools.product(indices, repeat=3) if any(g) and np.dot(g, zone) == 0]
     lengths = {g: float(np.linalg.norm(crystal.reciprocal_vector_inv_nm(g))) for g in in_zone}
@@ -217,6 +241,8 @@ def _reflections(crystal: Crystal, zone: tuple[int, int, int], voltage_kV: float
     allowed.sort(key=lambda g: (round(lengths[g], 6), g))
     strong = []
     for g in allowed:
+        if any(tuple(h // n for h in g) in allowed for n in range(2, 5) if not any(h % n for h in g)):
+            continue
         xi = xi_g_nm(crystal, BeamCondition(g_hkl=g, zone_axis_uvw=zone, voltage_kV=voltage_kV))
         if xi <= LONGEST_XI_NM or not strong:
             strong.append((g, lengths[g]))

@@ -28,7 +28,7 @@ MODELLED: dict[type, frozenset[str]] = {
         "curvature_azimuth_deg", "relief", "openings", "boundary", "tears",
     }),
     BeamCondition: frozenset({
-        "g_hkl", "zone_axis_uvw", "voltage_kV", "s_inv_nm", "image", "image_rotation_deg", "xi_0_prime_over_xi_g",
+        "g_hkl", "zone_axis_uvw", "voltage_kV", "s_inv_nm", "image", "image_rotation_deg", "xi_0_prime_over_shortest_xi",
         "xi_g_prime_over_xi_g", "xi_g_nm", "absorption", "debye_waller",
     }),
 }  # fmt: skip

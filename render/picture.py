@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from render.caption import draw_caption
+from render.cli import counted
 from render.micrograph import Distractor, Line, Micrograph
 from render.scene import Scene
 
@@ -85,7 +86,7 @@ def labelled_micrograph(micrograph: Micrograph, path: str) -> None:
     draw_micrograph(right, micrograph.image, micrograph.scene)
     draw_distractors(right, micrograph.distractors, micrograph.shape)
     draw_labels(right, micrograph.lines, micrograph.shape)
-    right.set_title(f"{len(micrograph.lines)} line{'s' * (len(micrograph.lines) != 1)} (broken: no contrast); white: no dislocations", fontsize=7, loc="left", pad=3)
+    right.set_title(f"{counted(len(micrograph.lines), 'line')} (broken: no contrast); white: no dislocations", fontsize=7, loc="left", pad=3)
     figure.tight_layout()
     figure.savefig(path)
 

@@ -96,15 +96,15 @@ def under_condition(scene: Scene, beam: BeamCondition) -> Scene:
     lines = tuple(replace(line, points_nm=line.points_nm @ turn.T) for line in scene.dislocations)
     faults = tuple(replace(fault, outline_nm=fault.outline_nm @ turn.T) for fault in scene.faults)
     particles = tuple(replace(particle, centre_nm=particle.centre_nm @ turn.T) for particle in scene.particles)
-    deposits = tuple(_turned_deposit(deposit, scene, turn) for deposit in scene.deposits)
+    shape = FoilShape(foil=foil, normal_image=foil_normal_image(scene.crystal, scene.beam, foil))
+    deposits = tuple(_turned_deposit(deposit, shape, turn) for deposit in scene.deposits)
     return scene.replace(
         beam=beam, foil=_turned_foil(scene, turn), dislocations=lines, faults=faults, particles=particles, deposits=deposits
     )  # fmt: skip
 
 
-def _turned_deposit(deposit: Deposit, scene: Scene, turn: np.ndarray) -> Deposit:
-    """The deposit where its place on the face has gone; what tilt does to its outline is left out."""
-    shape = FoilShape(foil=scene.foil, normal_image=foil_normal_image(scene.crystal, scene.beam, scene.foil))
+def _turned_deposit(deposit: Deposit, shape: FoilShape, turn: np.ndarray) -> Deposit:
+    """The deposit where its place on the face of the foil has gone; what tilt does to its outline is left out."""
     x, y = deposit.centre_nm
     z = float(shape.face_z_nm(np.array(x), np.array(y), deposit.side))
     spin_deg = math.degrees(math.atan2(turn[1, 0] - turn[0, 1], turn[0, 0] + turn[1, 1]))

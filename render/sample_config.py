@@ -243,7 +243,8 @@ class FileScene:
 
 @dataclass(frozen=True, kw_only=True)
 class FoilConfig:
-    """The foil; `thickness_nm` null means `thickness_xi` extinction distances, held within `thickness_limits_nm`.
+    """The foil; `thickness_nm` null means `thickness_xi` extinction distances, drawn again while outside
+    `thickness_limits_nm` or so thick that absorption leaves less than `least_transmission` of the beam.
 
     `tilt_deg`, `tilt_azimuth_deg` turn the foil normal from the beam where `normal_uvw` is null. `bend_mrad` is the
     turn of the normal across the field's longer side, added to `curvature_inv_um`, and `taper_nm` the growth of
@@ -253,6 +254,7 @@ class FoilConfig:
     thickness_nm: Draw = _draw(None)
     thickness_xi: Draw = _draw({"uniform": [1.8, 8.0]})
     thickness_limits_nm: tuple[float, float] = (70.0, 400.0)
+    least_transmission: float = 0.02
     normal_uvw: Draw = _draw(None)
     tilt_deg: Draw = _draw({"choice": [0, {"uniform": [0, 25]}]})
     tilt_azimuth_deg: Draw = _draw({"uniform": [0, 360]})
@@ -271,7 +273,9 @@ class FoilConfig:
         for value in self.thickness_xi.values():
             require(_is_number(value) and value > 0, "foil.thickness_xi", "be > 0", value)
         _check_range("foil.thickness_limits_nm", self.thickness_limits_nm)
-        for f in fields(self)[4:]:
+        ok = _is_number(self.least_transmission) and 0 < self.least_transmission < 1
+        require(ok, "foil.least_transmission", "lie between 0 and 1", self.least_transmission)
+        for f in fields(self)[5:]:
             for value in getattr(self, f.name).values():
                 require(_is_number(value), f"foil.{f.name}", "be a number", value)
 
@@ -302,8 +306,8 @@ class BeamConfig:
     s_xi: Draw = _draw({"weighted": [[{"uniform": [-0.4, 0.4]}, 1], [{"uniform": [0.4, 1.6]}, 3], [{"uniform": [1.6, 5]}, 2]]})
     image: Draw = _draw({"weighted": [["bf", 5], ["df", 1]]})
     image_rotation_deg: Draw = _draw({"uniform": [0, 360]})
-    xi_0_prime_over_xi_g: Draw = _draw({"log_uniform": [7, 25]})
-    xi_g_prime_over_xi_g: Draw = _draw({"log_uniform": [10, 30]})
+    xi_0_prime_over_shortest_xi: Draw = _draw({"log_uniform": [10, 40]})
+    xi_g_prime_over_xi_g: Draw = _draw({"log_uniform": [10, 40]})
     absorption: Draw = _draw("convention")
     debye_waller: Draw = _draw(False)
     xi_g_nm: Draw = _draw(None)
@@ -328,7 +332,7 @@ class BeamConfig:
         for name in ("voltage_kV", "s_xi", "image_rotation_deg", "convergence_mrad", "energy_spread_eV"):
             for value in getattr(self, name).values():
                 require(_is_number(value), f"beam.{name}", "be a number", value)
-        for name in ("s_inv_nm", "n", "xi_g_nm", "aperture_mrad", "xi_0_prime_over_xi_g", "xi_g_prime_over_xi_g"):
+        for name in ("s_inv_nm", "n", "xi_g_nm", "aperture_mrad", "xi_0_prime_over_shortest_xi", "xi_g_prime_over_xi_g"):
             for value in getattr(self, name).values():
                 require(value is None or _is_number(value), f"beam.{name}", "be a number or null", value)
         for value in self.image.values():
@@ -352,8 +356,8 @@ class SampleConfig:
     """Everything that `sample` draws a Scene from. `from_dict` reads it from a plain mapping.
 
     `pixel_nm` null means the pixel that shows the image of a line, about xi_eff / 4 wide with
-    xi_eff = xi_g / sqrt(1 + (s xi_g)^2) (Hirsch et al. 1977, chapter 7), `line_width_px` wide, held within
-    `pixel_limits_nm`.
+    xi_eff = xi_g / sqrt(1 + (s xi_g)^2) (Hirsch et al. 1977, chapter 7), `line_width_px` wide, drawn again
+    while outside `pixel_limits_nm`.
 
     Raises InputError, naming the key, for unknown keys and for values that no Scene could have.
     """
@@ -438,6 +442,12 @@ KINDS: dict[str, Mixture] = {
         dipoles=Dipoles(count=parse({"weighted": [[0, 3], [1, 1], [2, 1]]}, "count")),
         loops=Loops(count=parse({"weighted": [[0, 4], [{"integers": [1, 6]}, 2]]}, "count")),
         fault_bands=FaultBands(count=parse({"weighted": [[0, 6], [1, 1]]}, "count")),
+        particles=Particles(
+            spheres_inv_um3=parse({"weighted": [[0, 9], [{"log_uniform": [50, 3000]}, 1]]}, "spheres_inv_um3"),
+            plates_inv_um3=parse({"weighted": [[0, 15], [{"log_uniform": [30, 1000]}, 1]]}, "plates_inv_um3"),
+            voids_inv_um3=parse({"weighted": [[0, 15], [{"log_uniform": [50, 2000]}, 1]]}, "voids_inv_um3"),
+            clusters_inv_um3=parse({"weighted": [[0, 7], [{"log_uniform": [300, 6000]}, 1]]}, "clusters_inv_um3"),
+        ),
         max_lines=60,
         count_field_px=512,
         cluster_share=0.5,

@@ -84,7 +84,13 @@ def test_beam_takes_the_convention_unless_asked():
     al = Crystal.from_material("al")
     beam = BeamCondition(g_hkl=(2, 0, 0), zone_axis_uvw=(0, 0, 1))
     xi_nm = extinction_distance_nm(al, (2, 0, 0), 200.0)
-    assert beam_absorption_nm(al, beam) == pytest.approx((10 * xi_nm, 10 * xi_nm))
+    # One mean absorption for the crystal: that of its strongest reflection.
+    strongest_nm = extinction_distance_nm(al, (1, 1, 1), 200.0)
+    assert beam_absorption_nm(al, beam) == pytest.approx((10 * strongest_nm, 10 * xi_nm))
+    other = replace(beam, g_hkl=(3, 1, 1), zone_axis_uvw=(0, 1, -1))
+    assert beam_absorption_nm(al, other)[0] == beam_absorption_nm(al, beam)[0]
+    given = replace(beam, xi_g_nm=60.0)
+    assert beam_absorption_nm(al, given) == pytest.approx((600, 600))
     computed = BeamCondition(g_hkl=(2, 0, 0), zone_axis_uvw=(0, 0, 1), absorption="tds")
     assert beam_absorption_nm(al, computed) == absorption_lengths_nm(al, (2, 0, 0), 200.0)
 
@@ -99,8 +105,8 @@ def test_weak_difference_reflections_are_refused_where_a_length_cannot_say_their
 @pytest.mark.parametrize(("changes", "message"), [
     ({"absorption": "none"}, 'beam.absorption must be "convention" or "tds"'),
     ({"absorption": "tds", "xi_g_prime_over_xi_g": 20}, 'beam.absorption must be "convention" where'),
-    ({"xi_g_prime_over_xi_g": 8}, r"beam.xi_g_prime_over_xi_g must be >= xi_0_prime_over_xi_g = 10 .*got 8.0; raise it"),
-    ({"xi_0_prime_over_xi_g": None}, "beam.xi_g_prime_over_xi_g must be >= xi_0_prime_over_xi_g = inf"),
+    ({"xi_g_prime_over_xi_g": 8}, r"beam.xi_g_prime_over_xi_g must be >= xi_0_prime_over_shortest_xi = 10 .*got 8.0; raise it"),
+    ({"xi_0_prime_over_shortest_xi": None}, "beam.xi_g_prime_over_xi_g must be >= xi_0_prime_over_shortest_xi = inf"),
 ])  # fmt: skip
 def test_absorption_that_contradicts_itself_or_amplifies_is_refused(changes, message):
     with pytest.raises(InputError, match=message):
@@ -113,9 +119,9 @@ def test_drawn_absorption_never_amplifies_and_fixed_absorption_is_judged():
 
     al, rng = Crystal.from_material("al"), np.random.Generator(np.random.Philox(5))
     drawn = [draw_beam(SampleConfig.from_dict({}).beam, al, rng) for _ in range(50)]
-    assert all(beam.xi_g_prime_over_xi_g >= beam.xi_0_prime_over_xi_g for beam in drawn)
+    assert all(beam.xi_g_prime_over_xi_g >= beam.xi_0_prime_over_shortest_xi for beam in drawn)
     assert len({beam.xi_g_prime_over_xi_g for beam in drawn}) == 50
     computed = SampleConfig.from_dict({"beam": {"absorption": "tds"}}).beam
     assert draw_beam(computed, al, rng).absorption == "tds"
     with pytest.raises(InputError, match="beam.xi_g_prime_over_xi_g must be >="):
-        draw_beam(SampleConfig.from_dict({"beam": {"xi_0_prime_over_xi_g": 20, "xi_g_prime_over_xi_g": 10}}).beam, al, rng)
+        draw_beam(SampleConfig.from_dict({"beam": {"xi_0_prime_over_shortest_xi": 20, "xi_g_prime_over_xi_g": 10}}).beam, al, rng)

@@ -118,7 +118,7 @@ def test_the_command_on_two_frames(small, tmp_path, capsys):
     with pytest.raises(InputError, match="frozen Scenes, got 0"):
         main(arguments)
     freeze.main(["splits=[sparse]"])
-    assert len(json.loads((small / "scenes-v2.json").read_text())["sparse"]) == 2
+    assert len(json.loads((small / "scenes-v3.json").read_text())["sparse"]) == 2
     main(arguments)
     first = capsys.readouterr().out
     benchmark = json.loads((tmp_path / "out" / "benchmark.json").read_text())
@@ -128,7 +128,7 @@ def test_the_command_on_two_frames(small, tmp_path, capsys):
     oracle, model = (mean[row]["instance_f1"] for row in ("oracle: perfect maps, traced", "model, traced"))
     assert benchmark["overall"]["share_of_oracle"] == pytest.approx(model / oracle, abs=1e-3)
     assert "not trained" in first and "share of the oracle decoder's instance F1" in first
-    assert "# gdotb benchmark version 2" in (tmp_path / "out" / "benchmark.md").read_text()
+    assert "# gdotb benchmark version 3" in (tmp_path / "out" / "benchmark.md").read_text()
 
     # A second time nothing is rendered, and the numbers are the same but for the seconds.
     stamp = (tmp_path / "data" / "sparse.zarr" / "zarr.json").stat().st_mtime_ns
@@ -137,10 +137,10 @@ def test_the_command_on_two_frames(small, tmp_path, capsys):
     assert (tmp_path / "data" / "sparse.zarr" / "zarr.json").stat().st_mtime_ns == stamp
     assert again["overall"] == benchmark["overall"]
 
-    changed = json.loads((small / "scenes-v2.json").read_text())
+    changed = json.loads((small / "scenes-v3.json").read_text())
     changed["sparse"][1] = "0" * 12
-    (small / "scenes-v2.json").write_text(json.dumps(changed))
-    with pytest.raises(InputError, match="Scene 1 must be that of version 2"):
+    (small / "scenes-v3.json").write_text(json.dumps(changed))
+    with pytest.raises(InputError, match="Scene 1 must be that of version 3"):
         main(arguments)
 
 

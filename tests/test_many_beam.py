@@ -81,7 +81,7 @@ def test_the_set_of_000_and_g_is_the_two_beam_case(n):
 @pytest.mark.parametrize("name, options", [("al", {}), ("gaas", {"g": (1, 1, 1)}), ("al", {"row": None, "beams_hkl": ((0, 0, 0), (1, 1, 1), (2, 2, 0), (0, 0, 2))})])
 def test_beams_add_to_one_without_absorption(name, options):
     """In strained crystals too, also without a centre of symmetry, also off one row."""
-    beams = beams_of(name, **options, xi_0_prime_over_xi_g=INF, xi_g_prime_over_xi_g=INF)
+    beams = beams_of(name, **options, xi_0_prime_over_shortest_xi=INF, xi_g_prime_over_xi_g=INF)
     assert np.abs(perfect_crystal(beams, 0.0, np.linspace(5, 250, 20)).sum(axis=0) - 1).max() < 1e-11
     for reference, allowed in ((True, 1e-11), (False, 1e-5)):
         every = values(beams, reference=reference)
@@ -217,12 +217,12 @@ def test_weak_beam_image_of_a_screw_peaks_where_the_kinematic_residue_does():
 
 def test_fringes_of_a_weak_beam_have_the_effective_extinction_distance():
     """Two beams at (g, 3g): xi_eff = xi/sqrt(1 + (s xi)^2). Five: second-order perturbation of the eigenvalues."""
-    beams = beams_of("si", g=(2, 2, 0), row=(0, 1), xi_0_prime_over_xi_g=INF, xi_g_prime_over_xi_g=INF)
+    beams = beams_of("si", g=(2, 2, 0), row=(0, 1), xi_0_prime_over_shortest_xi=INF, xi_g_prime_over_xi_g=INF)
     xi, s = two(beams).xi_g_nm, beams.s_inv_nm[1]
     xi_eff = xi / math.hypot(1, s * xi)
     dark = perfect_crystal(beams, 0.0, xi_eff * np.array([0.5, 1, 2, 7.5]))[1]
     assert dark == pytest.approx((xi_eff / xi) ** 2 * np.array([1, 0, 0, 1]), abs=1e-10)
-    five = beams_of("si", g=(2, 2, 0), n=4.4, xi_0_prime_over_xi_g=INF, xi_g_prime_over_xi_g=INF)
+    five = beams_of("si", g=(2, 2, 0), n=4.4, xi_0_prime_over_shortest_xi=INF, xi_g_prime_over_xi_g=INF)
     m = five.matrix_inv_nm().real
     diagonal = m.diagonal()
     second = [diagonal[g] + sum(m[g, h] ** 2 / (diagonal[g] - diagonal[h]) for h in range(5) if h != g) for g in (1, 2)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -9,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from physics.beam import image_from_crystal
+from physics.beam import beam_absorption_nm, image_from_crystal
+from physics.crystal import Crystal
 from physics.deposit import Deposit
 from physics.errors import InputError
 from physics.frames import pixel_from_image
@@ -17,12 +19,14 @@ from physics.junction import open_ends
 from physics.network import Network
 from physics.networkio import write_paradis
 from render.burn_in import Mark
+from render.conditions import draw_beam
 from render.config import compose
 from render.foil import foil_heights
 from render.mixture import Specimen, crossing_pairs
 from render.sample import sample, under_condition
-from render.sample_config import KINDS, SampleConfig
+from render.sample_config import KINDS, BeamConfig, SampleConfig
 from render.scene import Scene
+from render.surroundings_config import CLEAN
 
 SMALL = {"shape": [96, 128]}
 
@@ -301,6 +305,34 @@ def test_the_configuration_files_show_the_defaults_of_the_code(kind):
     chosen = [] if kind == "default" else [f"scene={kind}"]
     from_files = SampleConfig.from_dict(compose("render", ["out=x", *chosen], ["out"]))
     assert from_files == SampleConfig.from_dict({} if kind == "default" else {"scene": {"kind": kind}})
+
+
+def test_a_clean_foil_in_a_file_is_that_of_the_code():
+    assert SampleConfig.from_dict(compose("render", ["out=x", "surroundings=none"], ["out"])).surroundings == CLEAN
+
+
+def test_thicknesses_and_pixels_lie_within_their_limits_not_on_them():
+    """What was held at a limit made one foil of many: 37 of 100 were 400 nm thick."""
+    drawn = [sample(config("loop", shape=[64, 64]), 5, i) for i in range(60)]
+    for values, (least, most) in (([s.foil.thickness_nm for s in drawn], (70, 400)), ([s.pixel_nm for s in drawn], (0.4, 5))):
+        assert least < min(values) and max(values) < most and len(set(values)) == len(values)
+    passing = [math.exp(-2 * math.pi * s.foil.thickness_nm / beam_absorption_nm(s.crystal, s.beam)[0]) for s in drawn]
+    assert min(passing) >= 0.02
+
+
+def test_a_fixed_number_beyond_its_limits_is_held_at_them():
+    assert sample(config("loop", material="al", foil={"thickness_xi": 20, "least_transmission": 1e-9}), 1).foil.thickness_nm == 400
+    assert sample(config("loop", material="al", line_width_px=0.2), 1).pixel_nm == 5
+
+
+@pytest.mark.parametrize("material", ["mo", "ti", "al", "si"])
+def test_no_second_order_is_drawn_as_the_reflection_of_two_beams(material):
+    """Where ng satisfies Bragg's law, g is excited too: such reflections belong to rows."""
+    crystal, rng = Crystal.from_material(material), np.random.default_rng(2)
+    for _ in range(200):
+        g = np.array(draw_beam(BeamConfig(), crystal, rng).g_hkl)
+        divisor = int(np.gcd.reduce(np.abs(g)))
+        assert not any(crystal.is_allowed_reflection(g // n) for n in range(2, divisor + 1) if divisor % n == 0)
 
 
 @pytest.mark.parametrize("group", ["material=ti", "beam=bf", "beam=df", "beam=weak_beam", "foil=flat", "detector=clean"])

@@ -8,7 +8,13 @@ import pytest
 from physics.crystal import Crystal
 from physics.electron import relativistic_factor, wavelength_nm
 from physics.errors import InputError
-from physics.scattering import electron_scattering_factor_nm, extinction_distance_nm, structure_factor
+from physics.material import material_names
+from physics.scattering import (
+    electron_scattering_factor_nm,
+    extinction_distance_nm,
+    shortest_extinction_distance_nm,
+    structure_factor,
+)
 
 # xi_g in nm at 100, 200, 300 kV: mean of four modern factor sets, which agree within about 1 %
 TABLE = [
@@ -52,6 +58,14 @@ def test_equivalent_reflections_and_friedel_pairs_have_one_extinction_distance(n
     planes = crystal.equivalent_planes(g_hkl)
     moduli = [abs(structure_factor(crystal, hkl)) for hkl in [*planes, *-planes]]
     np.testing.assert_allclose(moduli, moduli[0], rtol=1e-12)
+
+
+@pytest.mark.parametrize("name", material_names())
+def test_no_reflection_is_stronger_than_the_strongest(name):
+    crystal = Crystal.from_material(name)
+    hkl = [h for h in np.ndindex(9, 9, 9) if crystal.is_allowed_reflection(np.array(h) - 4) and h != (4, 4, 4)]
+    every = [extinction_distance_nm(crystal, np.array(h) - 4, 200) for h in hkl]
+    assert shortest_extinction_distance_nm(crystal, 200) == pytest.approx(min(every), rel=1e-12)
 
 
 def test_structure_factor_of_fcc_is_four_atoms_and_of_hcp_what_its_phase_says():

@@ -50,7 +50,7 @@ def test_scene_survives_json(points, thickness, s, dose, seed, absorption):
     inside_out = [(-2e4, 0.0, 0.0), *points, (2e4, 1.0, 0.0)]
     scene = Scene(
         crystal=AL, foil=Foil(thickness_nm=thickness, wedge_deg=1.5), shape=(32, 48), pixel_nm=0.7,
-        beam=BeamCondition(g_hkl=(1, 1, 1), zone_axis_uvw=(0, 1, -1), s_inv_nm=s, xi_0_prime_over_xi_g=absorption,
+        beam=BeamCondition(g_hkl=(1, 1, 1), zone_axis_uvw=(0, 1, -1), s_inv_nm=s, xi_0_prime_over_shortest_xi=absorption,
                            xi_g_prime_over_xi_g=2 * absorption),
         dislocations=[line(points_nm=inside_out, kind="random")],
         detector=Detector(dose_e_per_px=dose, noise_seed=seed, illumination_sigma_field=0.4),

@@ -55,6 +55,11 @@ class LoadedModel:
     card: dict[str, Any]
 
 
+def model_name(path: str | os.PathLike[str] | None) -> str:
+    """What reports call the network that `load_model` reads from `path`."""
+    return SHIPPED if path in (None, SHIPPED) else Path(path).name
+
+
 def load_model(path: str | os.PathLike[str] | None, device: str = "auto") -> LoadedModel:
     """The network of a run folder or of a .safetensors file; None or "shipped": the one that comes with the package.
 

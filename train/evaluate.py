@@ -107,7 +107,7 @@ def evaluate_dataset(
     Returns {"data", "split", "model", "images", "results": {decoder: metrics of `train.summary.summarise`}}; the
     network with the tracer is first.
     """
-    from train.checkpoint import load_model, predict_maps
+    from train.checkpoint import load_model, model_name, predict_maps
 
     loaded = load_model(model)
 
@@ -125,7 +125,7 @@ def evaluate_dataset(
         "data": str(Path(data).name),
         "split": split,
         "tolerance_px": (metric or MetricSettings()).tolerance_px,
-        "model": "default" if model is None else Path(model).name,
+        "model": model_name(model),
         "images": names,
         "results": summarised(scores, seconds),
     }

@@ -21,7 +21,7 @@ import numpy as np
 from tqdm import tqdm
 
 from physics.errors import require
-from render.cli import run_command
+from render.cli import counted, run_command
 
 if TYPE_CHECKING:
     from train.annotated import AnnotatedImage
@@ -244,7 +244,7 @@ def finetune_folder(
 ) -> dict[str, Any]:
     """Fine-tune on a folder and leave the network in the folder `out`; returns its card. Raises InputError."""
     from train.annotated import read_annotated
-    from train.checkpoint import load_model
+    from train.checkpoint import load_model, model_name
     from train.finetune_report import write_loo_report
     from train.replay import SHIPPED_POOL, load_pool
 
@@ -263,7 +263,7 @@ def finetune_folder(
         others = [other for other in images if other is not image]
         left_out, _ = finetune(loaded, others, pool, settings, f"without {image.name}")
         folds.append((image, *score(loaded, image), *score(left_out, image)))
-    label = "default" if model is None else Path(model).name
+    label = model_name(model)
     card = save_finetuned(out, loaded, tuned, label, images, settings, record | {"replay": len(pool)})
     if folds:
         write_loo_report(out, folds, label)
@@ -291,8 +291,8 @@ def save_finetuned(
     digest = hashlib.sha256(b"".join(image.image.tobytes() for image in images)).hexdigest()
     card = base.card | {
         "finetuned": {
-            "from": label, "images": [image.name for image in images], "images_before": sorted(_seen(base.card)), "with_lines": [i.name for i in images if i.mask is None],
-            "images_sha256": digest, "settings": json.loads(json.dumps(dataclasses.asdict(settings))), **record,
+            "from": label, "images": [image.name for image in images], "images_before": sorted(_seen(base.card)),
+            "with_lines": [i.name for i in images if i.mask is None], "images_sha256": digest, "settings": json.loads(json.dumps(dataclasses.asdict(settings))), **record,
         },
     }  # fmt: skip
     out.mkdir(parents=True, exist_ok=True)
@@ -310,7 +310,7 @@ def main(argv: list[str]) -> None:
     require(isinstance(loo, bool), "loo", "be true or false", loo)
     card = finetune_folder(model, data, out, build(FinetuneSettings, config, ""), loo, replay)["finetuned"]
     count = len(card["images"])
-    print(f"{out}: {card['steps']} steps in {card['seconds']:.0f} s on {count} image{'s' if count != 1 else ''} and {card['replay']} synthetic ones")
+    print(f"{out}: {card['steps']} steps in {card['seconds']:.0f} s on {counted(count, 'image')} and {card['replay']} synthetic ones")
     if loo:
         found = json.loads((Path(out) / "loo.json").read_text())
         for when in ("before", "after"):

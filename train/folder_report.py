@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from render.cli import counted
 from train.report import Page
 
 MOST_PICTURES = 60
@@ -41,7 +42,7 @@ class Pictures:
 def write_folder_report(path: Path, records: Sequence[Mapping[str, Any]], together: Mapping[str, Any], pictures: Pictures) -> None:
     """Write the page about `records` (as `train.predict.prediction` makes them, with "name") and their sum `together`."""
     count = len(records)
-    page = Page(f"Dislocations in {count} micrograph{'s' if count != 1 else ''}")
+    page = Page(f"Dislocations in {counted(count, 'micrograph')}")
     model = records[0]["model"]
     page.text(f"Traced by the network “{model}”. Coloured curves are what it calls a dislocation; neighbouring colours tell lines apart, no more.")
     page.heading("All images together")

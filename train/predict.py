@@ -17,7 +17,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from physics.errors import require
-from render.cli import run_command
+from render.cli import counted, run_command
 from train.curves import TracedLine, b_spline, find_crossings, point_at
 from train.folder_report import Pictures, write_folder_report
 from train.formats import FOLDER_FILES, coco, coco_annotations, frame_files, require_formats
@@ -168,7 +168,7 @@ def predict_files(
     read once before anything is written, so that a broken file leaves nothing behind. Returns what was written of each
     image. Raises InputError for unusable images, and for weights that cannot be read.
     """
-    from train.checkpoint import load_model
+    from train.checkpoint import load_model, model_name
 
     number = isinstance(pixel_nm, int | float) and not isinstance(pixel_nm, bool)
     require(pixel_nm is None or number, "pixel_nm", "be a number", repr(pixel_nm))
@@ -192,7 +192,7 @@ def predict_files(
     taken = {Path(file).stem for file in (FOLDER_FILE, *FOLDER_FILES.values())} & set(names)
     require(not taken, "images", "have other names than the files about the folder", ", ".join(sorted(taken)))
     loaded = load_model(model)
-    label = "default" if model is None else Path(model).name
+    label = model_name(model)
     out.mkdir(parents=True, exist_ok=True)
     for about_all in (SUMMARY_FILE, FOLDER_FILE, REPORT_FILE, *FOLDER_FILES.values()):  # of other images, from an earlier command
         (out / about_all).unlink(missing_ok=True)
@@ -283,7 +283,7 @@ def main(argv: list[str]) -> None:
     count = sum(record["summary"]["n_lines"] for record in predictions)
     unknown = sum(record["pixel_nm"] is None for record in predictions)
     in_px = "" if not unknown else f"; {'lengths' if unknown == len(predictions) else f'of {unknown} of them lengths'} in px: no pixel size in the file, pixel_nm= gives one"
-    print(f"{config['out']}: {count} lines in {len(predictions)} image{'s' if len(predictions) != 1 else ''}{in_px}")
+    print(f"{config['out']}: {counted(count, 'line')} in {counted(len(predictions), 'image')}{in_px}")
 
 
 def trace_settings(values: dict[str, Any]) -> TraceSettings:

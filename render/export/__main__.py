@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from physics.errors import InputError, require
-from render.cli import positional, run_command
+from render.cli import counted, positional, run_command
 from render.export import FORMATS, export_dataset
 from render.store import Dataset, open_dataset
 
@@ -30,8 +30,7 @@ def main(argv: list[str]) -> None:
     if "images" in pairs:
         dataset = dataset[_selected(pairs["images"], dataset)]
     path = export_dataset(dataset, pairs["format"], pairs["out"])
-    many = "s" * (len(dataset) != 1)
-    print(f"{path}: {len(dataset)} image{many} as {pairs['format']}")
+    print(f"{path}: {counted(len(dataset), 'image')} as {pairs['format']}")
 
 
 def _selected(text: str, dataset: Dataset) -> list[int]:

@@ -12,7 +12,7 @@ from physics.errors import require
 from render.cli import run_command
 
 USAGE = """\
-python -m train.benchmark out=DIR [model=RUN] [baselines=DIR] [frames=100] [splits=[forest,sparse]] [data=data/benchmark-v2]
+python -m train.benchmark out=DIR [model=RUN] [baselines=DIR] [frames=100] [splits=[forest,sparse]] [data=data/benchmark-v3]
 
 Renders the test splits of this version (sparse, pileup, forest, weakbeam, network; 100 frames each) where they are not
 there yet, measures the model, ridge filters, trained rivals and oracle decoders on them, and writes DIR/benchmark.json and
@@ -38,6 +38,7 @@ def main(argv: list[str]) -> None:
         require(isinstance(config[key], bool), key, "be true or false", config[key])
     from train.benchmark.report import table_of, verdict
     from train.benchmark.splits import FRAMES, VERSION, load_split, render_split
+    from train.checkpoint import model_name
     from train.predict import trace_settings
     from train.tables import print_table
 
@@ -60,7 +61,7 @@ def main(argv: list[str]) -> None:
         for name, reason in left_out.items():
             print(f"left out: {name}: {reason}")
         return
-    benchmark = measure(splits, rows, "default" if config["model"] is None else Path(config["model"]).name, config["frozen"], left_out)
+    benchmark = measure(splits, rows, model_name(config["model"]), config["frozen"], left_out)
     benchmark["views_of_training"] = views
     out.mkdir(parents=True, exist_ok=True)
     _write(out, benchmark)
@@ -99,11 +100,11 @@ def _left_out(config: dict[str, Any], chosen: list[tuple[str, Path | None]]) -> 
 
 
 def _rows(model: str | None, baselines: Path | None, settings: Any) -> tuple[dict[str, Any], dict[str, int]]:
-    from train.benchmark.rows import decoders, views_of_training
+    from train.benchmark.rows import decoders, trained_rivals, views_of_training
     from train.checkpoint import load_model
 
-    loaded = load_model(model)
-    return decoders(loaded, baselines, settings), views_of_training(loaded, baselines)
+    loaded, rivals = load_model(model), trained_rivals(baselines)
+    return decoders(loaded, rivals, settings), views_of_training(loaded, rivals)
 
 
 def measure(splits: dict[str, Any], rows: dict[str, Any], model: str, frozen: bool, left_out: dict[str, str]) -> dict[str, Any]:

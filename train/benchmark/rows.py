@@ -6,6 +6,7 @@ no training can mend.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +31,18 @@ ORACLE_CENTRELINE = "oracle: perfect centreline, skeleton, linked"
 ORACLE_INDEX_MAP = "oracle: perfect index map at quarter resolution"
 
 
-def decoders(loaded: Any, baselines: Path | None, settings: TraceSettings | None) -> dict[str, Decoder]:
-    """All rows by name; those of trained rivals where the folder `baselines` holds them."""
+def trained_rivals(folder: Path | None) -> dict[str, Any]:
+    """The rivals that `train.benchmark.train_baselines` left in a folder, by the names of their rows."""
+    from train.benchmark.networks import load_rival
+
+    if folder is None:
+        return {}
+    files = {name: folder / f"{kind}.safetensors" for kind, name in TRAINED.items()}
+    return {name: load_rival(file) for name, file in files.items() if file.is_file()}
+
+
+def decoders(loaded: Any, trained: Mapping[str, Any], settings: TraceSettings | None) -> dict[str, Decoder]:
+    """All rows by name, those of the `trained` rivals among them."""
     from train.checkpoint import predict_maps
 
     targets = loaded.settings.targets
@@ -45,7 +56,7 @@ def decoders(loaded: Any, baselines: Path | None, settings: TraceSettings | None
             maps=lambda sample: predict_maps(loaded, sample.image), decode=lambda _, maps: rivals.centreline_linked(maps)
         ),
     }
-    for name, rival in _rivals(baselines).items():
+    for name, rival in trained.items():
         rows[name] = Decoder(decode=lambda sample, _, rival=rival: rival.lines(sample.image))
     return rows | {
         RIDGE_LINKED: Decoder(decode=lambda sample, _: rivals.ridge_linked(sample.image)),
@@ -56,19 +67,10 @@ def decoders(loaded: Any, baselines: Path | None, settings: TraceSettings | None
     }
 
 
-def views_of_training(loaded: Any, baselines: Path | None) -> dict[str, int]:
+def views_of_training(loaded: Any, trained: Mapping[str, Any]) -> dict[str, int]:
     """How many views each trained row saw in the training that ended with its weights, those that it began from not counted."""
-    seen = {name: rival.card.get("steps", 0) * rival.settings.batch for name, rival in _rivals(baselines).items()}
+    seen = {name: rival.card.get("steps", 0) * rival.settings.batch for name, rival in trained.items()}
     return {MODEL: loaded.card.get("steps", 0) * loaded.settings.batch} | seen
-
-
-def _rivals(folder: Path | None) -> dict[str, Any]:
-    from train.benchmark.networks import load_rival
-
-    if folder is None:
-        return {}
-    files = {name: folder / f"{kind}.safetensors" for kind, name in TRAINED.items()}
-    return {name: load_rival(file) for name, file in files.items() if file.is_file()}
 
 
 def _flat(sample: Sample):

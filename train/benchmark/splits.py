@@ -1,7 +1,7 @@
 """The benchmark's test splits: rendered from fixed configurations, their Scenes checked against the frozen ones.
 
 `configs/benchmark/NAME.yaml` is a whole render configuration, so that no default that changes elsewhere changes it;
-`configs/benchmark/scenes-v2.json` holds a hash of every Scene that version 2 consists of.
+`configs/benchmark/scenes-v3.json` holds a hash of every Scene that version 3 consists of.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from render.bulk import render_dataset
 from render.config import config_directory
 from render.store import Dataset, read_attributes
 
-VERSION = 2
+VERSION = 3
 SPLITS = ("sparse", "pileup", "forest", "weakbeam", "network")
 FRAMES = 100
 SHARD = 10  # frames; what an interrupted run loses at most

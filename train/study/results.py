@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from render.cli import counted
 from train.study.effects import Effect, effect_of, marginal, matrix_of, measure_for, simple_effects, values_of
 from train.study.work import read_scores
 
@@ -75,7 +76,7 @@ def sentence(factor: str, level: str, reference: str, of_level: list[tuple[str, 
 
 
 def effect_text(name: str, effect: Effect, measure: str, images: int) -> str:
-    where = f"on {name} ({images} image{'s' if images != 1 else ''})"
+    where = f"on {name} ({counted(images, 'image')})"
     if not math.isfinite(effect.difference):
         return f"{where} {MEASURE_TEXT[measure]} cannot be told"
     low, high = effect.interval
