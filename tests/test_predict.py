@@ -111,12 +111,23 @@ def test_bad_input_leaves_nothing_behind(run, frames, tmp_path):
     (frames / "broken.png").write_bytes(b"\x89PNG not really")
     out = tmp_path / "out"
     with pytest.raises(InputError, match="broken.png"):
-        predict_files(str(frames), out, model=run)
+        predict_files(str(frames / "broken.png"), out, model=run)
     with pytest.raises(InputError, match="pixel_nm must be > 0"):
         predict_files(str(frames / "frame0.png"), out, model=run, pixel_nm=-1)
     with pytest.raises(InputError, match="model"):
         predict_files(str(frames / "frame0.png"), out, model=tmp_path / "no run")
     assert not out.exists()
+
+
+def test_what_cannot_be_read_is_left_out_of_a_folder_and_said(run, frames, tmp_path, capsys):
+    (frames / "broken.png").write_bytes(b"\x89PNG not really")
+    Image.fromarray(np.zeros((2, 64, 64), np.uint8)[0]).save(frames / "flat.png")
+    records = predict_files(str(frames), tmp_path / "out", model=run)
+    assert [record["name"] for record in records] == ["frame0", "frame1"]
+    said = json.loads((tmp_path / "out" / "folder.json").read_text())["left_out"]
+    assert list(said) == ["broken.png", "flat.png"] and "must have contrast" in said["flat.png"]
+    assert capsys.readouterr().err.count("left out: ") == 2
+    assert "broken.png must be a readable image" in (tmp_path / "out" / "report.html").read_text()
 
 
 def test_labels_beside_the_images_are_never_written_over(run, frames):

@@ -56,6 +56,8 @@ def write_folder_report(path: Path, records: Sequence[Mapping[str, Any]], togeth
                   "directions alike; where they lie in few planes the two differ from the truth together.")  # fmt: skip
     if any(record["pixel_nm"] is None for record in records):
         page.text("No pixel size stood in some of the files: their lengths are in px. pixel_nm= gives one.")
+    for reason in together.get("left_out", {}).values():
+        page.text(f"Left out: {reason}.")
     figure = _histograms(records)
     if figure is not None:
         page.figure(figure, _histogram_caption(records))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import glob
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -97,6 +97,23 @@ def read_frames(path: str | Path) -> Iterator[Frame]:
             yield _frame(pixels, path, n, 2, None)  # a video of one frame is a video
     else:
         yield _picture(path)
+
+
+def readable(paths: Sequence[Path]) -> tuple[dict[Path, list[tuple[str, float | None]]], dict[str, str]]:
+    """Of files that can be read to the end the names and pixel sizes in nm of their frames; why the others cannot, by file name.
+
+    Raises InputError where none can.
+    """
+    frames: dict[Path, list[tuple[str, float | None]]] = {}
+    refused: dict[str, str] = {}
+    for path in paths:
+        try:
+            frames[path] = [(frame.name, frame.pixel_nm) for frame in read_frames(path)]
+        except InputError as error:
+            refused[path.name] = str(error)
+            if len(refused) == len(paths):
+                raise
+    return frames, refused
 
 
 def _picture(path: Path) -> Frame:

@@ -21,7 +21,7 @@ from render.cli import counted, run_command
 from train.curves import TracedLine, b_spline, find_crossings, point_at
 from train.folder_report import Pictures, write_folder_report
 from train.formats import FOLDER_FILES, coco, coco_annotations, frame_files, require_formats
-from train.io import Frame, find_images, read_frames
+from train.io import Frame, find_images, read_frames, readable
 from train.lean_monai import lean_monai
 from train.measure import Field, Thickness, field_of, measured
 from train.overlay import overlay
@@ -42,6 +42,7 @@ ser; videos where imageio-ffmpeg is installed), a folder, a glob, or [a,b]. For 
 curves in pixels, NAME_overlay.png and what formats= asks for; for all together summary.csv, folder.json and, of more
 than one image, report.html. Lengths in nm and densities come from the pixel size in the file, or from pixel_nm=; a
 density a volume needs thickness_nm=. Without model= the weights that come with the package are used.
+Of several files those that cannot be read are left out, and said.
 """
 PATH_KEYS = ("images", "out", "model")
 LARGEST_WHOLE_PX = 1024  # larger images are looked at tile by tile, and traced in one piece
@@ -165,8 +166,9 @@ def predict_files(
     """Predict every image that `images` names and write JSON, overlays, summary.csv and more to the folder `out`.
 
     `pixel_nm` stands in for what the files say. `report` None writes report.html of more than one frame. Everything is
-    read once before anything is written, so that a broken file leaves nothing behind. Returns what was written of each
-    image. Raises InputError for unusable images, and for weights that cannot be read.
+    read once before anything is written: of several files those that cannot be read (a diffraction pattern among images,
+    a broken file) are left out, said on stderr and in folder.json. Returns what was written of each image. Raises
+    InputError where no file can be read, for other unusable input, and for weights that cannot be read.
     """
     from train.checkpoint import load_model, model_name
 
@@ -181,12 +183,11 @@ def predict_files(
         # NAME.json beside NAME.png may be somebody's labels.
         require(path.resolve().parent != out.resolve() and path.absolute().parent.resolve() != out.resolve(), "out",
                 "be another folder than that of the images", out, "the curves would replace label files")  # fmt: skip
-    names = []
-    for path in paths:
-        for frame in read_frames(path):
-            names.append(frame.name)
-            require(thickness is None or pixel_nm or frame.pixel_nm, "thickness_nm", "come with a pixel size",
-                    f"none in {path}", "write pixel_nm=…")  # fmt: skip
+    frames_of, left_out = readable(paths)
+    for path, frames in frames_of.items():
+        require(thickness is None or pixel_nm or all(known_nm for _, known_nm in frames), "thickness_nm", "come with a pixel size",
+                f"none in {path}", "write pixel_nm=…")  # fmt: skip
+    names = [name for frames in frames_of.values() for name, _ in frames]
     twice = {name for name in names if names.count(name) > 1}
     require(not twice, "images", "give every frame a name of its own", ", ".join(sorted(twice)))
     taken = {Path(file).stem for file in (FOLDER_FILE, *FOLDER_FILES.values())} & set(names)
@@ -199,7 +200,9 @@ def predict_files(
     predictions, fields, annotated = [], [], []
     pictures = Pictures(len(names)) if report or (report is None and len(names) > 1) else None
     bar = tqdm(total=len(names), desc="predict", unit="image", disable=len(names) < 2, file=sys.stderr)
-    for path in paths:
+    for reason in left_out.values():
+        print(f"left out: {reason}", file=sys.stderr)
+    for path in frames_of:
         for frame in read_frames(path):
             lines, prepared = find_prepared_lines(loaded, frame.image, settings, prepare_settings, frame.drawn)
             size_nm, source = (pixel_nm, "argument") if pixel_nm else (frame.pixel_nm, "file" if frame.pixel_nm else None)
@@ -218,7 +221,7 @@ def predict_files(
             fields.append(field)
             bar.update()
     bar.close()
-    together = measured(fields, thickness, np.random.default_rng(TEST_LINES_SEED)) | {"n_images": len(fields)}
+    together = measured(fields, thickness, np.random.default_rng(TEST_LINES_SEED)) | {"n_images": len(fields), "left_out": left_out}
     if thickness is not None:
         together |= {"thickness_nm": thickness.nm, "thickness_sigma_nm": thickness.sigma_nm}
     _write(out / SUMMARY_FILE, _csv(predictions).encode())
