@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 import numpy as np
@@ -35,7 +35,7 @@ from physics.sources import (
 )
 from render.draw import Distribution
 from render.foil import FoilShape
-from render.sample_config import BowOuts, Dipoles, GlideLines, Loops, Mixture, PileUps, ThreadingLines
+from render.sample_config import BowOuts, Dipoles, GlideLines, Loops, Mixture, PileUps, SlipBands, ThreadingLines
 from render.scene_rules import plane_normal_image
 
 STEP_PX, SHORTEST_STEP_NM = 4.0, 1.5
@@ -149,7 +149,8 @@ def draw_mixture(config: Mixture, specimen: Specimen, rng: np.random.Generator) 
 
 def _kept(lines: list[Dislocation], most: int, specimen: Specimen) -> list[Dislocation]:
     """The lines that matter, `most` of them; none of too many that hang together with their traces."""
-    kept = [line for line in lines if _matters(line, specimen)]
+    nodes = {line.points_nm[end].tobytes() for line in lines if line.kind == SLIP_TRACE and _matters(line, specimen) for end in (0, -1)}
+    kept = [line for line in lines if _matters(line, specimen) or {line.points_nm[end].tobytes() for end in (0, -1)} & nodes]
     if _lines_among(kept) <= most:
         return kept
     return kept[:most] if specimen.film is None else []
@@ -173,7 +174,7 @@ def _draw_once(config: Mixture, specimen: Specimen, scale: float, rng: np.random
     traces: list[np.ndarray] = []
     draw_of: tuple[tuple[object, Callable[..., list[Dislocation]]], ...] = (
         (config.pileups, _pile_up), (config.bowouts, _bow_outs), (config.glide, _glide_line), (config.threading, _threading_line),
-        (config.dipoles, _dipole), (config.loops, _loop),
+        (config.dipoles, _dipole), (config.loops, _loop), (config.slip_bands, _slip_bands),
     )  # fmt: skip
     groups: list[list[Dislocation]] = []
     centres: list[np.ndarray] = []
@@ -236,21 +237,45 @@ def _held_lines(
     if film is None:
         return [], 0
     count = min(film.held, len(places_nm))
-    inner = under_film(specimen.faces, film.depth_nm)
-    lines = pile_up(plane, inner, positions_nm=places_nm[:count], shapes=shapes[:count], step_nm=specimen.step_nm, reach_nm=reach_nm)
+    group = _with_traces(plane, places_nm[:count], shapes[:count], specimen, toward, reach_nm, film.trace_length_nm)
+    return group, count if group else 0
+
+
+def _with_traces(
+    plane: GlidePlane, places_nm: np.ndarray, shapes: list[LineShape], specimen: Specimen, toward: float, reach_nm: float, length_nm: float
+) -> list[Dislocation]:
+    """Lines under the film and the traces they trail, the last for `length_nm`; none where these cannot be laid."""
+    depth_nm = specimen.film.depth_nm
+    inner = under_film(specimen.faces, depth_nm)
+    lines = pile_up(plane, inner, positions_nm=places_nm, shapes=shapes, step_nm=specimen.step_nm, reach_nm=reach_nm)
     try:
-        traces = held_traces(lines, plane, specimen.faces, toward=toward, film_depth_nm=film.depth_nm,
-                             length_nm=film.trace_length_nm, step_nm=2 * specimen.step_nm)  # fmt: skip
+        traces = held_traces(lines, plane, specimen.faces, toward=toward, film_depth_nm=depth_nm, length_nm=length_nm,
+                             step_nm=2 * specimen.step_nm)  # fmt: skip
     except InputError:
-        return [], 0
+        return []
     # Where a trace could not be laid, as at a hole, a line would be left with an end inside the crystal.
     group = [*lines, *traces]
     ends_nm = np.array([group[i].points_nm[end] for i, end in open_ends(group)]).reshape(-1, 3)
     entrance_nm, exit_nm = specimen.faces(ends_nm[:, 0], ends_nm[:, 1])
-    depth_nm = np.minimum(entrance_nm - ends_nm[:, 2], ends_nm[:, 2] - exit_nm)
-    inside = (depth_nm > 1e-3) & (np.abs(ends_nm[:, :2]) < specimen.half_field_nm).all(axis=1)
+    below_nm = np.minimum(entrance_nm - ends_nm[:, 2], ends_nm[:, 2] - exit_nm)
+    inside = (below_nm > 1e-3) & (np.abs(ends_nm[:, :2]) < specimen.half_field_nm).all(axis=1)
     points_nm = np.concatenate([*(line.points_nm[[0, -1]] for line in lines), *(trace.points_nm for trace in traces)] or [ends_nm])
-    return ([], 0) if inside.any() or not _under_free_faces(points_nm, specimen) else (group, count)
+    return [] if inside.any() or not _under_free_faces(points_nm, specimen) else group
+
+
+def _slip_bands(source: SlipBands, specimen: Specimen, system: SlipSystem, centre_nm: np.ndarray, rng: np.random.Generator) -> list[Dislocation]:
+    """What lines of parallel planes have left on their way out of the field; each band's stand for one of all their b there."""
+    plane = _glide_plane(specimen, system, centre_nm, rng)
+    toward, across = rng.choice([-1.0, 1.0]), np.array([-plane.along[1], plane.along[0]])
+    place_nm, group = centre_nm[:2], []
+    for _ in range(int(source.bands.draw(rng))):
+        strength = max(1, round(source.lines.draw(rng)))
+        if specimen.film is not None:
+            own = replace(plane, burgers_uvw=strength * plane.burgers_uvw, point_nm=specimen.middle_nm(*place_nm))
+            straight = [LineShape(chord_deg=0.0, sag_nm=0.0)]
+            group += _with_traces(own, np.array([toward * specimen.reach_nm]), straight, specimen, toward, 2 * specimen.reach_nm, 2.5 * specimen.reach_nm)
+        place_nm = place_nm + source.spacing_px.draw(rng) * specimen.pixel_nm * across
+    return group
 
 
 def _under_free_faces(points_nm: np.ndarray, specimen: Specimen) -> bool:

@@ -139,6 +139,19 @@ class Loops:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SlipBands:
+    """Families of parallel slip bands whose lines have left the field: the traces of `lines` of them on both faces.
+
+    Only under a film (`surroundings.film_depth_nm`), which holds what they leave. `bands` of a family lie `spacing_px` apart.
+    """
+
+    count: Draw = _draw(0)
+    bands: Draw = _draw({"integers": [1, 5]})
+    spacing_px: Draw = _draw({"log_uniform": [6, 120]})
+    lines: Draw = _draw({"log_uniform": [1, 10]})
+
+
+@dataclass(frozen=True, kw_only=True)
 class Mixture:
     """A specimen put together from sources.
 
@@ -157,6 +170,7 @@ class Mixture:
     threading: ThreadingLines = ThreadingLines()
     dipoles: Dipoles = Dipoles()
     loops: Loops = Loops()
+    slip_bands: SlipBands = SlipBands()
     dissociation: Dissociation = Dissociation()
     fault_bands: FaultBands = FaultBands()
     frank_loops: FrankLoops = FrankLoops()
@@ -188,7 +202,7 @@ class Mixture:
         _limits("scene.cluster_share", self.cluster_share, 0, 1)
         if self.count_field_px is not None:
             _limits("scene.count_field_px", self.count_field_px, 8, 16384)
-        for source in ("pileups", "bowouts", "glide", "threading", "dipoles", "loops"):
+        for source in ("pileups", "bowouts", "glide", "threading", "dipoles", "loops", "slip_bands"):
             for f in fields(getattr(self, source)):
                 _check_source_value(getattr(getattr(self, source), f.name), f"scene.{source}.{f.name}", f.name)
 
@@ -441,6 +455,7 @@ KINDS: dict[str, Mixture] = {
         threading=ThreadingLines(count=parse({"weighted": [[0, 1], [{"integers": [0, 6]}, 3]]}, "count")),
         dipoles=Dipoles(count=parse({"weighted": [[0, 3], [1, 1], [2, 1]]}, "count")),
         loops=Loops(count=parse({"weighted": [[0, 4], [{"integers": [1, 6]}, 2]]}, "count")),
+        slip_bands=SlipBands(count=parse({"weighted": [[0, 3], [1, 1], [2, 1]]}, "count")),
         fault_bands=FaultBands(count=parse({"weighted": [[0, 6], [1, 1]]}, "count")),
         particles=Particles(
             spheres_inv_um3=parse({"weighted": [[0, 9], [{"log_uniform": [50, 3000]}, 1]]}, "spheres_inv_um3"),
