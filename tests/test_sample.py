@@ -18,6 +18,7 @@ from physics.frames import pixel_from_image
 from physics.junction import open_ends
 from physics.network import Network
 from physics.networkio import write_paradis
+from render import simulate
 from render.burn_in import Mark
 from render.conditions import draw_beam
 from render.config import compose
@@ -375,3 +376,27 @@ def test_rough_and_torn_foils_hold_their_lines():
     rough = {"roughness_nm": 2, "terrace_step_nm": 4, "edge_share": 1, "hole_share": 1, "boundary_share": 1, "taper_px": 4}
     scenes = [sample(config("realistic", surroundings=rough), 5, index) for index in range(6)]
     assert all(len(s.foil.openings) == 2 and s.foil.boundary is not None and s.dislocations for s in scenes)
+
+
+def test_slip_bands_run_through_the_field_on_both_faces_and_are_no_lines():
+    """Their lines lie outside; in each band both traces hold the same whole number of b, and nothing without a film."""
+    bare = {"hole_share": 0, "edge_share": 0, "boundary_share": 0, "tear_share": 0, "roughness_nm": 0, "terrace_step_nm": 0}
+    sources = {"slip_bands": {"count": 1, "bands": 2, "spacing_px": 30, "lines": 3}, "min_lines": 0, "count_field_px": None, "visible_share": 1}
+    none = {name: {"count": 0} for name in ("pileups", "bowouts", "glide", "threading", "dipoles", "loops", "fault_bands")}
+    for film_nm, index in ((1.5, 0), (1.5, 1), (None, 0)):
+        drawn = sample(config(material="al", scene=none | sources, foil={"bend_mrad": 0, "taper_nm": 0}, surroundings=bare | {"film_depth_nm": film_nm}), 4, index)
+        if film_nm is None:
+            assert not drawn.dislocations
+            continue
+        traces = [d for d in drawn.dislocations if d.kind == "slip_trace"]
+        lines = [d for d in drawn.dislocations if d.kind != "slip_trace"]
+        assert len(traces) == 4 and len(lines) == 2
+        half_nm = np.array(drawn.shape[::-1]) * drawn.pixel_nm / 2
+        assert all((np.abs(line.points_nm[:, :2]) > half_nm).any(axis=1).all() for line in lines)
+        for trace in traces:
+            assert np.abs(trace.points_nm[[0, -1], :2] / half_nm).max(axis=1).min() > 1
+            assert np.gcd.reduce(np.rint(2 * np.array(trace.burgers_uvw)).astype(int)) == 3  # three times a half <110>
+        assert sorted(np.sign([trace.points_nm[len(trace.points_nm) // 2, 2] for trace in traces])) == [-1, -1, 1, 1]
+        through = [trace for trace in traces if (np.abs(trace.points_nm[:, :2]) < half_nm).all(axis=1).any()]
+        assert through and not simulate(drawn).lines
+        assert any(distractor.kind == "slip_trace" for distractor in simulate(drawn).distractors)
