@@ -32,6 +32,7 @@ from train.channels import LATER_OUTPUTS, LIFT, channel_count
 from train.model import LiftedNetwork, chosen_device, infer
 from train.settings import TrainSettings
 from train.targets import Maps
+from train.turned import require_views
 
 CARD_VERSION = 2
 FIRST_LAYOUT = 1  # cards of this version: weights without the outputs `train.channels.LATER_OUTPUTS`
@@ -48,11 +49,12 @@ SHIPPED, SHIPPED_WEIGHTS = "shipped", Path(__file__).resolve().parent / "weights
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class LoadedModel:
-    """A network ready to infer, the settings it was trained with, and its card."""
+    """A network ready to infer, the settings it was trained with, its card, and how many views of an image it is to see."""
 
     module: LiftedNetwork
     settings: TrainSettings
     card: dict[str, Any]
+    views: int = 1
 
 
 def model_name(path: str | os.PathLike[str] | None) -> str:
@@ -60,10 +62,10 @@ def model_name(path: str | os.PathLike[str] | None) -> str:
     return SHIPPED if path in (None, SHIPPED) else Path(path).name
 
 
-def load_model(path: str | os.PathLike[str] | None, device: str = "auto") -> LoadedModel:
+def load_model(path: str | os.PathLike[str] | None, device: str = "auto", views: int = 1) -> LoadedModel:
     """The network of a run folder or of a .safetensors file; None or "shipped": the one that comes with the package.
 
-    Raises InputError for what is not there, is damaged, or does not fit the network that its card describes.
+    Lines are found on maps averaged over so many `views` (`train.turned`). Raises InputError for what is not there, is damaged, or does not fit the network that its card describes.
     """
     path = SHIPPED_WEIGHTS if path in (None, SHIPPED) else Path(path)
     file = path / MODEL_FILE if path.is_dir() else path
@@ -85,7 +87,7 @@ def load_model(path: str | os.PathLike[str] | None, device: str = "auto") -> Loa
         module.load_state_dict(weights)
     except RuntimeError:
         raise InputError(f"model must have the weights that its card describes, got others in {file}") from None
-    return LoadedModel(module=module.to(chosen_device(device)).eval(), settings=settings, card=card)
+    return LoadedModel(module=module.to(chosen_device(device)).eval(), settings=settings, card=card, views=require_views(views))
 
 
 def _with_later_outputs(weights: dict[str, torch.Tensor], module: LiftedNetwork) -> dict[str, torch.Tensor]:

@@ -101,15 +101,16 @@ def evaluate_dataset(
     settings: TraceSettings | None = None,
     metric: MetricSettings | None = None,
     progress: bool = False,
+    views: int = 1,
 ) -> dict[str, Any]:
     """Metrics of a network, by name, on a dataset or folder, with both kinds of baseline if asked for.
 
-    Returns {"data", "split", "model", "images", "results": {decoder: metrics of `train.summary.summarise`}}; the
+    Returns {"data", "split", "model", "views", "images", "results": {decoder: metrics of `train.summary.summarise`}}; the
     network with the tracer is first.
     """
     from train.checkpoint import load_model, model_name, predict_maps
 
-    loaded = load_model(model)
+    loaded = load_model(model, views=views)
 
     decoders = {"network, traced": Decoder(decode=lambda sample, _: lines_in_sample(loaded, sample, settings))}
     if baselines:
@@ -126,6 +127,7 @@ def evaluate_dataset(
         "split": split,
         "tolerance_px": (metric or MetricSettings()).tolerance_px,
         "model": model_name(model),
+        "views": views,
         "images": names,
         "results": summarised(scores, seconds),
     }
@@ -153,6 +155,7 @@ def main(argv: list[str]) -> None:
         settings=trace_settings(config["trace"]),
         metric=MetricSettings(tolerance_px=float(tolerance)),
         progress=True,
+        views=config["views"],
     )
     print_table(*table_of(evaluation))
     if out is not None:

@@ -61,9 +61,12 @@ def find_lines(model: LoadedModel, image: np.ndarray, settings: TraceSettings | 
 def _maps(model: LoadedModel, image: np.ndarray) -> Maps:
     from train.checkpoint import predict_maps
     from train.tiles import tiled_maps
+    from train.turned import averaged_maps
 
     large = max(image.shape) > LARGEST_WHOLE_PX
-    return tiled_maps(model.module, image) if large else predict_maps(model, image)
+    return averaged_maps(
+        lambda seen: tiled_maps(model.module, seen) if large else predict_maps(model, seen), image, model.settings.targets.stride, model.views
+    )
 
 
 def _inside(line: TracedLine, shape: tuple[int, int]) -> TracedLine:
@@ -162,6 +165,7 @@ def predict_files(
     thickness: Thickness | None = None,
     formats: Sequence[str] = (),
     report: bool | None = None,
+    views: int = 1,
 ) -> list[dict[str, Any]]:
     """Predict every image that `images` names and write JSON, overlays, summary.csv and more to the folder `out`.
 
@@ -192,7 +196,7 @@ def predict_files(
     require(not twice, "images", "give every frame a name of its own", ", ".join(sorted(twice)))
     taken = {Path(file).stem for file in (FOLDER_FILE, *FOLDER_FILES.values())} & set(names)
     require(not taken, "images", "have other names than the files about the folder", ", ".join(sorted(taken)))
-    loaded = load_model(model)
+    loaded = load_model(model, views=views)
     label = model_name(model)
     out.mkdir(parents=True, exist_ok=True)
     for about_all in (SUMMARY_FILE, FOLDER_FILE, REPORT_FILE, *FOLDER_FILES.values()):  # of other images, from an earlier command
@@ -281,7 +285,7 @@ def main(argv: list[str]) -> None:
     predictions = predict_files(
         config["images"], config["out"], config["model"], config["pixel_nm"], settings, prepare_settings=prepare_settings,
         thickness=None if nm is None else Thickness(nm=nm, sigma_nm=0.0 if sigma_nm is None else sigma_nm),
-        formats=config["formats"], report=report,
+        formats=config["formats"], report=report, views=config["views"],
     )  # fmt: skip
     count = sum(record["summary"]["n_lines"] for record in predictions)
     unknown = sum(record["pixel_nm"] is None for record in predictions)

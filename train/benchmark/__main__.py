@@ -50,7 +50,7 @@ def main(argv: list[str]) -> None:
     require(baselines is None or baselines.is_dir(), "baselines", "be a folder", baselines)
     folder = Path(config["data"] or f"data/benchmark-v{VERSION}")
     chosen = chosen_splits(config)
-    rows, views = (None, {}) if config["only_render"] else _rows(config["model"], baselines, settings)
+    rows, seen = (None, {}) if config["only_render"] else _rows(config["model"], config["views"], baselines, settings)
     splits = {}
     for name, network_file in chosen:
         print(f"{name}: {folder}", file=sys.stderr)
@@ -62,7 +62,7 @@ def main(argv: list[str]) -> None:
             print(f"left out: {name}: {reason}")
         return
     benchmark = measure(splits, rows, model_name(config["model"]), config["frozen"], left_out)
-    benchmark["views_of_training"] = views
+    benchmark["views"], benchmark["views_of_training"] = config["views"], seen
     out.mkdir(parents=True, exist_ok=True)
     _write(out, benchmark)
     print_table(*table_of(benchmark))
@@ -99,11 +99,11 @@ def _left_out(config: dict[str, Any], chosen: list[tuple[str, Path | None]]) -> 
     return out
 
 
-def _rows(model: str | None, baselines: Path | None, settings: Any) -> tuple[dict[str, Any], dict[str, int]]:
+def _rows(model: str | None, views: int, baselines: Path | None, settings: Any) -> tuple[dict[str, Any], dict[str, int]]:
     from train.benchmark.rows import decoders, trained_rivals, views_of_training
     from train.checkpoint import load_model
 
-    loaded, rivals = load_model(model), trained_rivals(baselines)
+    loaded, rivals = load_model(model, views=views), trained_rivals(baselines)
     return decoders(loaded, rivals, settings), views_of_training(loaded, rivals)
 
 
