@@ -227,8 +227,10 @@ def survives_image_forces(points_nm: np.ndarray, faces: Faces) -> bool:
 
     Image forces pull a shallower half-loop out through the face: it leaves a step and no line.
     """
-    entrance_nm, exit_nm = faces(points_nm[:, 0], points_nm[:, 1])
-    return bool(np.minimum(entrance_nm - points_nm[:, 2], points_nm[:, 2] - exit_nm).max() >= SHALLOWEST_NM)
+    # A straight line has no vertices but its ends, which lie on the faces.
+    x_nm, y_nm, z_nm = np.concatenate([points_nm, (points_nm[1:] + points_nm[:-1]) / 2]).T
+    entrance_nm, exit_nm = faces(x_nm, y_nm)
+    return bool(np.minimum(entrance_nm - z_nm, z_nm - exit_nm).max() >= SHALLOWEST_NM)
 
 
 def wave(s: np.ndarray, amplitude_nm: ArrayLike) -> np.ndarray:

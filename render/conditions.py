@@ -16,6 +16,7 @@ from physics.crystal import Crystal
 from physics.errors import InputError, require
 from physics.foil import Foil
 from physics.miller import direction_from_bravais, plane_from_bravais
+from physics.scattering import shortest_extinction_distance_nm
 from render.draw import Fixed
 from render.sample_config import BeamConfig, FoilConfig, SampleConfig
 
@@ -24,6 +25,7 @@ CUBIC_ZONES = ((0, 0, 1), (1, 0, 1), (1, 1, 1), (1, 1, 2), (0, 1, 3), (1, 2, 3))
 HEXAGONAL_ZONES = ((0, 0, 1), (1, 0, 0), (2, 1, 0), (1, 0, 1), (2, 1, 1), (1, -1, 3))
 WIDEST_G_INV_NM = 9.0
 LONGEST_XI_NM = 170.0
+SHARE_OF_LOWER_ORDER = 0.1  # of the intensity that g at its Bragg angle would have, 1 / (1 + (s xi_g)^2)
 THINNEST_FOIL_PX = 30
 THICKNESS = ("thickness_nm", "thickness_xi", "thickness_limits_nm", "least_transmission")  # fields of `draw_thickness_nm`
 MOST_TRIES = 100  # draws of a number within limits
@@ -91,7 +93,13 @@ def condition_of_series(entry: Any, crystal: Crystal, beam: BeamCondition, where
         require(number is None or is_number, f"{where}.{key}", "be a number", number)
     changes = {f.name: getattr(beam, f.name) for f in fields(BeamCondition)}
     if given.get("g_hkl") is not None:
+        # The extinction distance given is that of the first g; the specimen's mean absorption stays as it was.
+        xi_0_prime_nm, _ = beam_absorption_nm(crystal, beam)
+        shortest_nm = shortest_extinction_distance_nm(crystal, beam.voltage_kV, debye_waller=beam.debye_waller)
         changes |= {"g_hkl": plane_indices(given["g_hkl"]), "xi_g_nm": None}
+        if beam.xi_g_nm is not None and beam.absorption == "convention":
+            mean = max(1.0, xi_0_prime_nm / shortest_nm)
+            changes |= {"xi_0_prime_over_shortest_xi": mean, "xi_g_prime_over_xi_g": max(mean, beam.xi_g_prime_over_xi_g)}
     if given.get("zone_axis_uvw") is not None:
         changes["zone_axis_uvw"] = direction_indices(given["zone_axis_uvw"])
     if given.get("n") is not None:
@@ -230,20 +238,24 @@ def _zones_of_reflection(crystal: Crystal, g_hkl: tuple[int, ...]) -> tuple[tupl
 
 @cache
 def _reflections(crystal: Crystal, zone: tuple[int, int, int], voltage_kV: float) -> tuple[tuple[tuple[int, int, int], float], ...]:
-    """Allowed strong reflections of a zone with their lengths in 1/nm, shortest first; none of a higher order.
+    """Allowed strong reflections of a zone with their lengths in 1/nm, shortest first; the strongest where none is strong.
 
-    Where 2g satisfies Bragg's law, g is excited more: no two beams would do.
+    Left out are those of higher orders at whose Bragg angle a lower one is excited too: two beams would not do.
     """
     indices = range(-4, 5)
     in_zone = [g for g in itertools.product(indices, repeat=3) if any(g) and np.dot(g, zone) == 0]
     lengths = {g: float(np.linalg.norm(crystal.reciprocal_vector_inv_nm(g))) for g in in_zone}
     allowed = [g for g in in_zone if lengths[g] <= WIDEST_G_INV_NM and crystal.is_allowed_reflection(g)]
     allowed.sort(key=lambda g: (round(lengths[g], 6), g))
-    strong = []
-    for g in allowed:
-        if any(tuple(h // n for h in g) in allowed for n in range(2, 5) if not any(h % n for h in g)):
-            continue
-        xi = xi_g_nm(crystal, BeamCondition(g_hkl=g, zone_axis_uvw=zone, voltage_kV=voltage_kV))
-        if xi <= LONGEST_XI_NM or not strong:
-            strong.append((g, lengths[g]))
-    return tuple(strong)
+    xi_nm = {g: xi_g_nm(crystal, BeamCondition(g_hkl=g, zone_axis_uvw=zone, voltage_kV=voltage_kV)) for g in allowed}
+
+    def is_alone(g: tuple[int, int, int]) -> bool:
+        lower = [(tuple(h // n for h in g), n) for n in range(2, 5) if not any(h % n for h in g)]
+        deviations = [excitation_error_of_ng(crystal, low, voltage_kV, n) * xi_nm[low] for low, n in lower if low in xi_nm]
+        return all(1 / (1 + w**2) < SHARE_OF_LOWER_ORDER for w in deviations)
+
+    strong = tuple((g, lengths[g]) for g in allowed if xi_nm[g] <= LONGEST_XI_NM and is_alone(g))
+    if strong or not allowed:
+        return strong
+    strongest = min(allowed, key=lambda g: (round(xi_nm[g], 6), g))
+    return ((strongest, lengths[strongest]),)

@@ -43,13 +43,13 @@ def drawn_condition(
 ) -> dict[str, Any]:
     """The two-beam condition of an orientation that nobody tells, its deviation drawn from `s_xi`: fields of `GrainBoundary`."""
     xi_nm = xi_g_nm(crystal, beam) * float(rng.uniform(0.7, 1.8))
-    xi_0_prime_nm, _ = beam_absorption_nm(crystal, beam)  # of one material: of both grains
+    _, xi_g_prime_nm = beam_absorption_nm(crystal, beam)
     # The foil bends both grains alike; the second one's g points anywhere in the image.
     bend, g_azimuth = math.radians(foil.curvature_azimuth_deg), rng.uniform(0, 2 * np.pi)
     axis = np.array([math.cos(bend), math.sin(bend)])
     g_along = float(np.linalg.norm(crystal.reciprocal_vector_inv_nm(beam.g_hkl))) * math.cos(g_azimuth - bend)
     turn = -foil.curvature_inv_um * g_along * axis
-    return {"s_inv_nm": float(s_xi.draw(rng)) / xi_nm, "xi_g_nm": xi_nm, "xi_prime_over_xi": max(1.0, xi_0_prime_nm / xi_nm),
+    return {"s_inv_nm": float(s_xi.draw(rng)) / xi_nm, "xi_g_nm": xi_nm, "xi_prime_over_xi": xi_g_prime_nm / xi_g_nm(crystal, beam),
             "turn_inv_nm_per_um": tuple(turn)}  # fmt: skip
 
 

@@ -149,11 +149,25 @@ def draw_mixture(config: Mixture, specimen: Specimen, rng: np.random.Generator) 
 
 def _kept(lines: list[Dislocation], most: int, specimen: Specimen) -> list[Dislocation]:
     """The lines that matter, `most` of them; none of too many that hang together with their traces."""
-    nodes = {line.points_nm[end].tobytes() for line in lines if line.kind == SLIP_TRACE and _matters(line, specimen) for end in (0, -1)}
-    kept = [line for line in lines if _matters(line, specimen) or {line.points_nm[end].tobytes() for end in (0, -1)} & nodes]
+    kept = [line for group in _hanging_together(lines) if any(_matters(line, specimen) for line in group) for line in group]
     if _lines_among(kept) <= most:
         return kept
     return kept[:most] if specimen.film is None else []
+
+
+def _hanging_together(lines: list[Dislocation]) -> list[list[Dislocation]]:
+    """Lines in groups that meet in nodes, as held lines and their traces do."""
+    group_of: dict[bytes, list[Dislocation]] = {}
+    groups: list[list[Dislocation]] = []
+    for line in lines:
+        nodes = () if line.closed else (line.points_nm[0].tobytes(), line.points_nm[-1].tobytes())
+        met = [group for group in groups if any(group is group_of.get(node) for node in nodes)]
+        joined = [*(other for group in met for other in group), line]
+        groups = [group for group in groups if not any(group is other for other in met)] + [joined]
+        for other in joined:
+            for end in () if other.closed else (0, -1):
+                group_of[other.points_nm[end].tobytes()] = joined
+    return groups
 
 
 def _lines_among(lines: list[Dislocation]) -> int:
@@ -272,8 +286,12 @@ def _slip_bands(source: SlipBands, specimen: Specimen, system: SlipSystem, centr
         strength = max(1, round(source.lines.draw(rng)))
         if specimen.film is not None:
             own = replace(plane, burgers_uvw=strength * plane.burgers_uvw, point_nm=specimen.middle_nm(*place_nm))
+            # Measured from the field's centre, as the reach is.
+            along_nm = toward * specimen.reach_nm - float(own.point_nm[:2] @ own.along[:2])
             straight = [LineShape(chord_deg=0.0, sag_nm=0.0)]
-            group += _with_traces(own, np.array([toward * specimen.reach_nm]), straight, specimen, toward, 2 * specimen.reach_nm, 2.5 * specimen.reach_nm)
+            band = _with_traces(own, np.array([along_nm]), straight, specimen, toward, 3 * specimen.reach_nm, 2.5 * specimen.reach_nm)
+            gone = all((np.abs(line.points_nm[:, :2]) > specimen.half_field_nm).any(axis=1).all() for line in band if line.kind != SLIP_TRACE)
+            group += band if gone else []
         place_nm = place_nm + source.spacing_px.draw(rng) * specimen.pixel_nm * across
     return group
 

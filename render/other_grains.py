@@ -48,7 +48,7 @@ def grains_share(scene: Scene, specimen: Specimen, spread: AnySpread) -> np.ndar
         if scene.beam.image == "bf":
             share = share * _transmitted(scene, specimen, grain, length_nm, spread)
         else:
-            share = share * np.exp(-2 * math.pi * length_nm / _mean_absorption_nm(specimen, grain))
+            share = share * np.exp(-2 * math.pi * length_nm / specimen.two_beam.xi_0_prime_nm)
     return share
 
 
@@ -72,7 +72,7 @@ def diffracted_shares(scene: Scene, specimen: Specimen, grain: GrainBoundary, le
 def _transmitted(scene: Scene, specimen: Specimen, grain: GrainBoundary, length_nm: np.ndarray, spread: AnySpread) -> np.ndarray:
     """Share (Y, X) of the transmitted beam that a grain lets through."""
     if grain.misorientation_uvw is None:
-        return _spread_out(_given_condition(grain), _given_s_inv_nm(scene, grain), length_nm, specimen.g_image_inv_nm, spread)
+        return _spread_out(_given_condition(specimen, grain), _given_s_inv_nm(scene, grain), length_nm, specimen.g_image_inv_nm, spread)
     there = length_nm > 0
     share = np.ones(length_nm.shape)
     if not there.any():
@@ -128,17 +128,12 @@ def _reflections(
             yield reflection, turned_excitation_error_inv_nm(g, s, scene.beam.voltage_kV, placed.normal_image, normals)
 
 
-def _given_condition(grain: GrainBoundary) -> TwoBeam:
-    absorption_nm = grain.xi_g_nm * grain.xi_prime_over_xi
-    return TwoBeam(xi_g_nm=grain.xi_g_nm, xi_g_prime_nm=absorption_nm, xi_0_prime_nm=absorption_nm)
+def _given_condition(specimen: Specimen, grain: GrainBoundary) -> TwoBeam:
+    # An own length below that of the mean absorption would let one of the waves grow.
+    mean_nm = specimen.two_beam.xi_0_prime_nm
+    return TwoBeam(xi_g_nm=grain.xi_g_nm, xi_g_prime_nm=max(grain.xi_g_nm * grain.xi_prime_over_xi, mean_nm), xi_0_prime_nm=mean_nm)
 
 
 def _given_s_inv_nm(scene: Scene, grain: GrainBoundary) -> np.ndarray:
     x_nm, y_nm = column_positions_nm(scene.shape, scene.pixel_nm)
     return grain.local_s_inv_nm(x_nm[None, :], y_nm[:, None])
-
-
-def _mean_absorption_nm(specimen: Specimen, grain: GrainBoundary) -> float:
-    if grain.misorientation_uvw is None:
-        return grain.xi_g_nm * grain.xi_prime_over_xi
-    return specimen.two_beam.xi_0_prime_nm

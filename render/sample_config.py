@@ -258,7 +258,7 @@ class FileScene:
 @dataclass(frozen=True, kw_only=True)
 class FoilConfig:
     """The foil; `thickness_nm` null means `thickness_xi` extinction distances, drawn again while outside
-    `thickness_limits_nm` or so thick that absorption leaves less than `least_transmission` of the beam.
+    `thickness_limits_nm` or so thick that absorption leaves less than `least_transmission` of the beam; held there where none fits.
 
     `tilt_deg`, `tilt_azimuth_deg` turn the foil normal from the beam where `normal_uvw` is null. `bend_mrad` is the
     turn of the normal across the field's longer side, added to `curvature_inv_um`, and `taper_nm` the growth of

@@ -253,6 +253,19 @@ def test_a_fault_shifts_the_phase_of_the_diffracted_beam(reference):
     assert np.abs(df - np.abs(beams[:, 1, 0]) ** 2).max() < 1e-6
 
 
+def test_columns_that_hold_several_faults_and_no_line_are_those_of_the_reference():
+    """In any order, missing, at one height, on a face, and in vacuum."""
+    rng, count = np.random.default_rng(7), 200
+    top, bottom = rng.uniform(20, 60, count), rng.uniform(-60, -20, count)
+    height = rng.uniform(-65, 65, (4, count))
+    height[rng.random(height.shape) < 0.2] = np.nan
+    height[2, :20], height[1, 20:40], bottom[40:50] = height[0, :20], top[20:40], top[40:50]
+    options = {"fault_z_nm": height, "fault_phase_rad": [2.1, -2.1, 1.0, 0.4], **ELASTIC}
+    s = rng.uniform(-0.03, 0.03, count)
+    closed, reference = (column_values(NOTHING, G, ABSORBING, 0, np.arange(count), top, bottom, s, reference=r, **options) for r in (False, True))
+    assert np.abs(np.array(closed) - reference).max() < 1e-12 and np.ptp(closed[0]) > 0.3
+
+
 def test_first_bright_field_fringe_of_a_positive_fault_is_bright_and_fringes_are_symmetric():
     """alpha = +120 degrees (Hashimoto, Howie & Whelan, Proc. R. Soc. A 269 (1962) 80): BF symmetric, DF not."""
     thickness, depth = 210.0, np.linspace(0.5, 209.5, 419)

@@ -128,6 +128,9 @@ def test_what_cannot_be_read_is_left_out_of_a_folder_and_said(run, frames, tmp_p
     assert list(said) == ["broken.png", "flat.png"] and "must have contrast" in said["flat.png"]
     assert capsys.readouterr().err.count("left out: ") == 2
     assert "broken.png must be a readable image" in (tmp_path / "out" / "report.html").read_text()
+    with pytest.raises(InputError, match="broken.png must be a readable image"):
+        predict_files(f"[{frames / 'broken.png'},{frames / 'flat.png'},{frames / 'broken.png'}]", tmp_path / "none", model=run)
+    assert not (tmp_path / "none").exists()
 
 
 def test_labels_beside_the_images_are_never_written_over(run, frames):

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from physics.beam import beam_absorption_nm, image_from_crystal
+from physics.beam import BeamCondition, beam_absorption_nm, excitation_error_of_ng, image_from_crystal
 from physics.crystal import Crystal
 from physics.deposit import Deposit
 from physics.errors import InputError
@@ -18,10 +18,12 @@ from physics.frames import pixel_from_image
 from physics.junction import open_ends
 from physics.network import Network
 from physics.networkio import write_paradis
+from physics.scattering import extinction_distance_nm
 from render import simulate
 from render.burn_in import Mark
-from render.conditions import draw_beam
+from render.conditions import condition_of_series, draw_beam
 from render.config import compose
+from render.draw import Fixed
 from render.foil import foil_heights
 from render.mixture import Specimen, crossing_pairs
 from render.sample import sample, under_condition
@@ -326,14 +328,27 @@ def test_a_fixed_number_beyond_its_limits_is_held_at_them():
     assert sample(config("loop", material="al", line_width_px=0.2), 1).pixel_nm == 5
 
 
-@pytest.mark.parametrize("material", ["mo", "ti", "al", "si"])
-def test_no_second_order_is_drawn_as_the_reflection_of_two_beams(material):
-    """Where ng satisfies Bragg's law, g is excited too: such reflections belong to rows."""
-    crystal, rng = Crystal.from_material(material), np.random.default_rng(2)
+@pytest.mark.parametrize("material", ["mo", "ti", "al", "si", "gaas", "mgo"])
+def test_no_reflection_of_two_beams_is_drawn_where_a_lower_order_is_excited_too(material):
+    """Where ng satisfies Bragg's law, g has a share 1 / (1 + (s xi_g)^2): such reflections belong to rows, unless g is weak."""
+    crystal, rng, drawn = Crystal.from_material(material), np.random.default_rng(2), set()
     for _ in range(200):
-        g = np.array(draw_beam(BeamConfig(), crystal, rng).g_hkl)
-        divisor = int(np.gcd.reduce(np.abs(g)))
-        assert not any(crystal.is_allowed_reflection(g // n) for n in range(2, divisor + 1) if divisor % n == 0)
+        beam = draw_beam(BeamConfig(voltage_kV=Fixed(200)), crystal, rng)
+        g = np.array(beam.g_hkl)
+        drawn.add(tuple(sorted(np.abs(g).tolist())))
+        assert extinction_distance_nm(crystal, g, 200) < 200
+        for n in range(2, int(np.gcd.reduce(np.abs(g))) + 1):
+            if not (g % n).any() and crystal.is_allowed_reflection(g // n):
+                w = excitation_error_of_ng(crystal, g // n, 200, n) * extinction_distance_nm(crystal, g // n, 200)
+                assert 1 / (1 + w**2) < 0.1
+    assert (0, 0, 4) in drawn or material != "gaas"  # 200 of GaAs is too weak to matter
+
+
+def test_a_series_keeps_the_mean_absorption_of_its_specimen():
+    al = Crystal.from_material("al")
+    first = BeamCondition(g_hkl=(1, 1, 1), zone_axis_uvw=(0, 1, -1), xi_g_nm=100.0, xi_g_prime_over_xi_g=12)
+    again = condition_of_series([2, 0, 0], al, first, "beam.series[1]")
+    assert beam_absorption_nm(al, again)[0] == pytest.approx(beam_absorption_nm(al, first)[0]) == pytest.approx(1000)
 
 
 @pytest.mark.parametrize("group", ["material=ti", "beam=bf", "beam=df", "beam=weak_beam", "foil=flat", "detector=clean"])
@@ -383,8 +398,9 @@ def test_slip_bands_run_through_the_field_on_both_faces_and_are_no_lines():
     bare = {"hole_share": 0, "edge_share": 0, "boundary_share": 0, "tear_share": 0, "roughness_nm": 0, "terrace_step_nm": 0}
     sources = {"slip_bands": {"count": 1, "bands": 2, "spacing_px": 30, "lines": 3}, "min_lines": 0, "count_field_px": None, "visible_share": 1}
     none = {name: {"count": 0} for name in ("pileups", "bowouts", "glide", "threading", "dipoles", "loops", "fault_bands")}
-    for film_nm, index in ((1.5, 0), (1.5, 1), (None, 0)):
-        drawn = sample(config(material="al", scene=none | sources, foil={"bend_mrad": 0, "taper_nm": 0}, surroundings=bare | {"film_depth_nm": film_nm}), 4, index)
+    for film_nm, roughness_nm, index in ((1.5, 0, 0), (1.5, 0, 1), (1.5, 0.3, 1), (None, 0, 0)):
+        around = bare | {"film_depth_nm": film_nm, "roughness_nm": roughness_nm}
+        drawn = sample(config(material="al", scene=none | sources, foil={"bend_mrad": 0, "taper_nm": 0}, surroundings=around), 4, index)
         if film_nm is None:
             assert not drawn.dislocations
             continue

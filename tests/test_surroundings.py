@@ -88,7 +88,8 @@ def test_fringes_run_along_an_inclined_boundary_as_along_a_wedge():
     depth = np.clip(50 - x, 0, 100)  # the plane x + z = 0 between z = 50 and -50: the first grain lies below it
     second_nm = 100 - depth
     first = perfect_crystal(specimen.two_beam, 0.0, depth)[0]
-    second = perfect_crystal(TwoBeam(xi_g_nm=60.0), 0.2, second_nm)[0]
+    mean_nm = specimen.two_beam.xi_0_prime_nm  # of one material
+    second = perfect_crystal(TwoBeam(xi_g_nm=60.0, xi_0_prime_nm=mean_nm), 0.2, second_nm)[0]
     np.testing.assert_allclose(intensity(s), first * second, atol=3e-6)
 
 

@@ -134,10 +134,11 @@ def test_inclined_twins_are_the_same_by_tiles_and_by_direct_summation(normal):
 
 
 def test_an_edge_on_twin_is_a_perfect_crystal_of_its_own():
-    twin = GrainBoundary(point_nm=(-10, 0, 0), normal=(1, 0, 0), width_nm=20.0, s_inv_nm=0.02, xi_g_nm=60.0, xi_prime_over_xi=8.0)
+    twin = GrainBoundary(point_nm=(-10, 0, 0), normal=(1, 0, 0), width_nm=20.0, s_inv_nm=0.02, xi_g_nm=60.0, xi_prime_over_xi=15.0)
     s = scene({"twins": (twin,)})
     image, (x, _) = intensity(s), column_positions_nm(SHAPE, 1.0)
-    own = perfect_crystal(TwoBeam(xi_g_nm=60.0, xi_g_prime_nm=480.0, xi_0_prime_nm=480.0), 0.02, 100.0)[0]
+    mean_nm = Specimen.of(s).two_beam.xi_0_prime_nm  # of one material
+    own = perfect_crystal(TwoBeam(xi_g_nm=60.0, xi_g_prime_nm=900.0, xi_0_prime_nm=mean_nm), 0.02, 100.0)[0]
     np.testing.assert_allclose(image[:, np.abs(x) < 10], own, atol=3e-6)
     np.testing.assert_allclose(image[:, np.abs(x) > 10], intensity(scene())[0, 0], atol=3e-6)
     (label,) = [d for d in simulate(s).distractors if d.kind == "boundary"]

@@ -48,7 +48,7 @@ def find_images(images: str) -> list[Path]:
     A path that exists is that path, whatever characters it holds. In a folder, NAME_mask.* beside NAME.* is left out.
     Raises InputError where nothing is found and where two files would give results of one name.
     """
-    paths = _find(images)
+    paths = list(dict.fromkeys(_find(images)))
     stems: dict[str, Path] = {}
     for path in paths:
         other = stems.setdefault(path.stem, path)
@@ -106,13 +106,15 @@ def readable(paths: Sequence[Path]) -> tuple[dict[Path, list[tuple[str, float | 
     """
     frames: dict[Path, list[tuple[str, float | None]]] = {}
     refused: dict[str, str] = {}
+    first: InputError | None = None
     for path in paths:
         try:
             frames[path] = [(frame.name, frame.pixel_nm) for frame in read_frames(path)]
         except InputError as error:
             refused[path.name] = str(error)
-            if len(refused) == len(paths):
-                raise
+            first = first or error
+    if not frames and first is not None:
+        raise first
     return frames, refused
 
 

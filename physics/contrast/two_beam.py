@@ -81,12 +81,12 @@ def faulted_crystal(
     downward = np.argsort(np.where(crossed, -fault_z_nm, np.inf), axis=0, kind="stable")
     waves = np.zeros((*s_inv_nm.shape, 2, 1), dtype=np.complex128)
     waves[..., 0, 0] = 1.0
-    above_nm = entrance_z_nm
+    above_nm = entrance_z_nm.copy()
     for fault in downward:
-        here = crossed[fault, np.arange(len(fault))]
-        z_nm = np.where(here, fault_z_nm[fault, np.arange(len(fault))], above_nm)
-        waves = scattering_matrix(two_beam, s_inv_nm, above_nm - z_nm) @ waves
-        waves[..., 1, 0] *= np.where(here, np.exp(1j * fault_phase_rad[fault]), 1.0)
-        above_nm = z_nm
+        here = np.flatnonzero(crossed[fault, np.arange(len(fault))])
+        z_nm = fault_z_nm[fault[here], here]
+        waves[here] = scattering_matrix(two_beam, s_inv_nm[here], above_nm[here] - z_nm) @ waves[here]
+        waves[here, 1, 0] *= np.exp(1j * fault_phase_rad[fault[here]])
+        above_nm[here] = z_nm
     waves = scattering_matrix(two_beam, s_inv_nm, np.maximum(above_nm - exit_z_nm, 0.0)) @ waves
     return np.abs(waves[..., 0]) ** 2

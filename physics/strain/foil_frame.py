@@ -22,7 +22,7 @@ from physics.strain.segments import Segments
 
 # The length that stands for an endless straight line.
 ENDLESS_NM = 1e6
-ON_FACE_NM = 1e-5
+ON_FACE_NM = 1e-4
 # How far above the faces cut lines are led together, in thicknesses.
 CLEARANCE = 1.0
 

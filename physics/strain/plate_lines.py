@@ -60,7 +60,7 @@ def plate_lines(cut: CutLines, faces: FoilFaces, chord_nm: float, kinds: np.ndar
     start, end = in_plate(inside.start_nm, faces), in_plate(inside.end_nm, faces)
     half = faces.thickness_nm / 2
     for z in (start[:, 2], end[:, 2]):
-        np.copyto(z, np.sign(z) * half, where=np.abs(np.abs(z) - half) < 10 * ON_FACE_NM)
+        np.copyto(z, np.sign(z) * half, where=np.abs(np.abs(z) - half) < ON_FACE_NM)
     corner = place + (out.end_nm[:count] - cut.place_nm) @ rotation.T
     foot = _rigid(out.start_nm[len(out) - count :], faces)
     foot[:, 2] = corner[:, 2]
