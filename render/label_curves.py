@@ -23,6 +23,8 @@ PROBES_AN_EXTINCTION = 10.0
 PROBE_TURN = math.pi / 8
 # ... except that more than one in this length of image shows nothing new.
 LEAST_PROBE_SPACING_PX = 3.0
+# Sine of the angle off the tangent below which a vertex does not count as another part of the curve.
+TOUCHING = 0.25
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -158,6 +160,30 @@ def _probed(points, first, closed, pixel, extinction):
             # A line along the beam is a dot: any direction across it will do.
             normal[i, 0], normal[i, 1] = (-dy / size, dx / size) if size > 1e-9 else (1.0, 0.0)
     return arc, at, normal, probe_arc, probe_first
+
+
+def own_reach_nm(curves: Curves, least_nm: float) -> np.ndarray:
+    """How far to the right and to the left (P, 2) of each probe a place is nearer to it than to another part of its curve.
+
+    That is the radius of the circle that touches the curve at the probe and reaches its next part: half the width of a loop,
+    inf where nothing comes near. Parts within TOUCHING of the tangent's direction tell of the corners of the polyline, not of
+    its course; no radius is below `least_nm`.
+    """
+    reach = np.empty((len(curves.at_nm), 2))
+    _own_reach(curves.points_nm, curves.first, curves.at_nm, curves.normal, curves.probe_curve, reach)
+    return np.maximum(reach, least_nm)
+
+
+@numba.njit(cache=True, error_model="numpy")
+def _own_reach(points, first, at, normal, curve_of, reach):
+    for p in range(len(at)):
+        reach[p] = np.inf
+        for k in range(first[curve_of[p]], first[curve_of[p] + 1]):
+            dx, dy = points[k, 0] - at[p, 0], points[k, 1] - at[p, 1]
+            toward, distance_sq = dx * normal[p, 0] + dy * normal[p, 1], dx * dx + dy * dy
+            if toward * toward > TOUCHING * TOUCHING * distance_sq:
+                side = 1 if toward > 0 else 0
+                reach[p, side] = min(reach[p, side], distance_sq / (2 * abs(toward)))
 
 
 @numba.njit(cache=True, error_model="numpy")

@@ -32,7 +32,7 @@ from physics.frames import field_nm, pixel_from_image
 from physics.junction import open_ends
 from physics.slip_trace import SLIP_TRACE
 from render.image_curve import along_curves
-from render.label_curves import Curves, curves_near_field
+from render.label_curves import Curves, curves_near_field, own_reach_nm
 from render.label_in_place import profiles_in_place
 from render.label_profiles import profile_contrast, profiles_alone
 from render.micrograph import Line
@@ -43,6 +43,7 @@ from render.specimen import Specimen
 LEAST_REACH_NM = 12.0
 # What a line does to the picture farther than this from where its image runs, a person takes for the images of other lines.
 NEAR_REACH, LEAST_NEAR_PX = 0.35, 4.0
+OWN_PX = 1.5  # what is so near a line is its own, however sharply it turns
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -118,16 +119,20 @@ def probe(scene: Scene, specimen: Specimen, traces: bool = False) -> Probed:
     numbers, line_of_curve = np.unique(kept, return_inverse=True)
     lines = tuple(scene.dislocations[n].canonical() for n in numbers)  # the last digits do not depend on the sense written
     line_of = line_of_curve[curves.probe_curve]
+    # What lies beyond half the width of a loop is the other side's.
+    across = across_nm(reach_nm)
+    right_nm, left_nm = own_reach_nm(curves, OWN_PX * scene.pixel_nm).T[:, :, None]
+    own = (across < left_nm) & (across > -right_nm)
     # A slip trace lies so near a face that its image, and the mirror image that frees the face, stand for it by themselves.
     if scene.labels == "alone" or traces:
         profiles = profiles_alone(lines, curves, line_of, reach_nm, scene, specimen, fast=specimen.two_beam_isotropic)
-        contrast, half_width_nm, middle_nm = profile_contrast(across_nm(reach_nm), *profiles)
+        contrast, half_width_nm, middle_nm = profile_contrast(across, *(np.where(own, p, 0) for p in profiles))
     else:
-        profile = profiles_in_place(curves, kept[curves.probe_curve], reach_nm, scene, specimen)
-        contrast, _, middle_nm = profile_contrast(across_nm(reach_nm), profile)
+        profile = np.where(own, profiles_in_place(curves, kept[curves.probe_curve], reach_nm, scene, specimen), 0)
+        contrast, _, middle_nm = profile_contrast(across, profile)
         near_nm = max(NEAR_REACH * reach_nm, LEAST_NEAR_PX * scene.pixel_nm)
         steady_nm = _steady_offset_nm(curves, contrast, middle_nm)
-        contrast, half_width_nm, middle_nm = profile_contrast(across_nm(reach_nm), profile, centre_nm=steady_nm, near_nm=near_nm)
+        contrast, half_width_nm, middle_nm = profile_contrast(across, profile, centre_nm=steady_nm, near_nm=near_nm)
     return Probed(
         lines=lines, curves=curves, numbers=kept, line_of=line_of, reach_nm=reach_nm, contrast=contrast,
         at_node=_ends_at_nodes(scene.dislocations, [pieces[k] for k in curves.kept], kept),

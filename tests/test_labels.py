@@ -1,3 +1,4 @@
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -19,6 +20,8 @@ from render.label_in_place import intensity, profiles_in_place
 from render.label_profiles import profile_contrast, profiles_alone
 from render.label_reference import reference_profiles
 from render.labels import contrast_reach_nm, label_lines, probe
+from render.sample import sample
+from render.sample_config import SampleConfig
 from render.scene import Scene
 from render.scene_rules import plane_normal_image
 from render.simulate import simulate
@@ -450,3 +453,21 @@ def test_the_compiled_route_agrees_with_the_general_one(foil, spread):
         for fast in (True, False)
     ]
     assert np.abs(routes[0] - routes[1]).max() < 0.02  # chords and panels: 4e-3 rms
+
+
+def test_the_curve_of_a_loop_smaller_than_its_profiles_stays_a_loop_of_its_size():
+    """Columns beyond half its width tell of its other side; with them every fourth such label had less than half of the core's area."""
+    ratios = []
+    for index in range(5):
+        drawn = sample(SampleConfig.from_dict({"scene": {"kind": "loop"}, "shape": [128, 128], "material": "al", "surroundings": None}), 6, index)
+        reach_px = contrast_reach_nm(drawn, Specimen.of(drawn)) / drawn.pixel_nm
+        for line in label_lines(drawn, Specimen.of(drawn)):
+            core, seen = (_area(points) for points in (line.core_px, line.points_px))
+            if np.array_equal(line.core_px[0], line.core_px[-1]) and 30 < core < math.pi * reach_px**2:
+                ratios.append(seen / core)
+    assert len(ratios) > 8 and 0.4 < min(ratios) and max(ratios) < 2.5 and 0.7 < np.median(ratios) < 1.4
+
+
+def _area(points):
+    x, y = points.T.astype(float)
+    return abs(float(np.sum(x[:-1] * y[1:] - x[1:] * y[:-1]))) / 2
