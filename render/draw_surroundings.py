@@ -23,7 +23,7 @@ from render.draw import Fixed
 from render.draw_grains import drawn_condition, drawn_misorientation
 from render.draw_tears import draw_tears
 from render.draw_twins import draw_twins
-from render.mixture import Film
+from render.space import Film
 from render.surroundings_config import SurroundingsConfig
 
 REFERENCE_AREA_PX = 512 * 512

@@ -17,8 +17,8 @@ from physics.network_cut import check_view, cut
 from physics.network_lattice import LatticeChain, lattice_chains
 from physics.networkio import read_paradis
 from physics.networkio_ca import read_ca
-from render.mixture import Specimen
 from render.sample_config import NetworkScene
+from render.space import Space
 
 HEIGHT_STATIONS = 9
 SURFACE_TOLERANCE_NM = 0.005  # of scene_rules' 0.01
@@ -34,24 +34,24 @@ class ReadNetwork:
     longest_arm_nm: float
 
 
-def draw_view(config: NetworkScene, specimen: Specimen, rng: np.random.Generator) -> tuple[Dislocation, ...]:
+def draw_view(config: NetworkScene, space: Space, rng: np.random.Generator) -> tuple[Dislocation, ...]:
     """The lines of a foil cut from the network at a random place, redrawn until enough of them are inside.
 
     Raises FieldTooWide for a field wider than the box, and InputError when `most_views` places show too little.
     """
-    read = _read_for(config, specimen.crystal)
-    half_nm = np.array([*specimen.half_field_nm, _half_height_nm(specimen)])
-    check_view(read.network, specimen.image_from_crystal, half_nm, specimen.faces)
+    read = _read_for(config, space.crystal)
+    half_nm = np.array([*space.half_field_nm, _half_height_nm(space)])
+    check_view(read.network, space.image_from_crystal, half_nm, space.faces)
     box_nm = read.network.box_nm
     for _ in range(config.most_views):
         origin_nm = box_nm[0] + read.network.cell_nm @ rng.uniform(size=3)
-        if not _anything_near(read, specimen, origin_nm, half_nm):
+        if not _anything_near(read, space, origin_nm, half_nm):
             continue
-        lines = cut(list(read.lines), read.network, origin_nm=origin_nm, image_from_crystal=specimen.image_from_crystal,
-                    half_extent_nm=half_nm, faces=specimen.faces,
+        lines = cut(list(read.lines), read.network, origin_nm=origin_nm, image_from_crystal=space.image_from_crystal,
+                    half_extent_nm=half_nm, faces=space.faces,
                     margin_nm=config.margin_fraction * 2 * float(half_nm[:2].max()))  # fmt: skip
-        long = [line for line in lines if specimen.length_in_field_nm(line.points_nm) >= config.shortest_px * specimen.pixel_nm]
-        if len(long) >= config.min_lines and not _ends_inside(lines, specimen):
+        long = [line for line in lines if space.length_in_field_nm(line.points_nm) >= config.shortest_px * space.pixel_nm]
+        if len(long) >= config.min_lines and not _ends_inside(lines, space):
             return tuple(line.canonical() for line in lines)
     raise InputError(
         f"scene.min_lines must be reachable: got fewer than {config.min_lines} lines of {config.shortest_px:g} px in each of "
@@ -119,25 +119,25 @@ def _in_crystal(file: str, stamp: int, burgers_nm: float | None, flip_burgers: b
     )  # fmt: skip
 
 
-def _anything_near(read: ReadNetwork, specimen: Specimen, origin_nm: np.ndarray, half_nm: np.ndarray) -> bool:
+def _anything_near(read: ReadNetwork, space: Space, origin_nm: np.ndarray, half_nm: np.ndarray) -> bool:
     """Whether an arm can reach the field: a quick look before the cut."""
-    offset = read.network.nearest_image(read.arm_middles_nm - origin_nm) @ specimen.image_from_crystal.T
+    offset = read.network.nearest_image(read.arm_middles_nm - origin_nm) @ space.image_from_crystal.T
     return bool((np.abs(offset) < half_nm + read.longest_arm_nm / 2).all(axis=1).any())
 
 
-def _half_height_nm(specimen: Specimen) -> float:
+def _half_height_nm(space: Space) -> float:
     """Half the height of a level slab that holds the foil in the field."""
-    x_nm, y_nm = np.meshgrid(*(np.linspace(-h, h, HEIGHT_STATIONS) for h in specimen.half_field_nm))
-    heights = np.array(specimen.faces(x_nm.ravel(), y_nm.ravel()))
+    x_nm, y_nm = np.meshgrid(*(np.linspace(-h, h, HEIGHT_STATIONS) for h in space.half_field_nm))
+    heights = np.array(space.faces(x_nm.ravel(), y_nm.ravel()))
     return float(np.abs(heights).max())
 
 
-def _ends_inside(lines: list[Dislocation], specimen: Specimen) -> bool:
+def _ends_inside(lines: list[Dislocation], space: Space) -> bool:
     """Whether a pinned node of the network would be an open end inside foil and field."""
     for line, end in open_ends(lines):
         x, y, z = lines[line].points_nm[end]
-        entrance_nm, exit_nm = specimen.faces(np.array([x]), np.array([y]))
-        in_field = (np.abs([x, y]) < specimen.half_field_nm).all()
+        entrance_nm, exit_nm = space.faces(np.array([x]), np.array([y]))
+        in_field = (np.abs([x, y]) < space.half_field_nm).all()
         if in_field and exit_nm[0] + SURFACE_TOLERANCE_NM < z < entrance_nm[0] - SURFACE_TOLERANCE_NM:
             return True
     return False

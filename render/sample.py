@@ -39,9 +39,10 @@ from render.draw_defects import Defects, can_fault, draw_defects
 from render.draw_strokes import burgers_of, draw_backdrops, stroke_lines_nm
 from render.draw_surroundings import draw_deposits, draw_film, surrounded_foil
 from render.foil import FoilShape
-from render.mixture import Specimen, draw_mixture
+from render.mixture import draw_mixture
 from render.sample_config import FileScene, Mixture, NetworkScene, SampleConfig
 from render.scene import Scene
+from render.space import Space
 from render.stroke_config import WHOLE_FOIL, StrokeScene
 from render.strokes import Backdrop, Strokes
 from render.surroundings_config import CLEAN, SurroundingsConfig
@@ -162,7 +163,7 @@ def _draw_strokes(config: SampleConfig, strokes: StrokeScene, rng: np.random.Gen
             surfaces=config.surfaces, elasticity=config.elasticity,
             detector=replace(SCANNER, noise_seed=scene.detector.noise_seed),
         )  # fmt: skip
-    placed = Specimen.of(scene.crystal, scene.foil, scene.beam, scene.shape, scene.pixel_nm)
+    placed = Space.of(scene.crystal, scene.foil, scene.beam, scene.shape, scene.pixel_nm)
     burgers = burgers_of(scene.crystal, scene.beam.g_hkl, rng)
     curves = stroke_lines_nm(strokes, scene.shape, scene.pixel_nm, placed.faces, rng)
     pens = Strokes(
@@ -191,7 +192,7 @@ def _drawn_crystal(config: SampleConfig, scene: Mixture, rng: np.random.Generato
 def _draw_condition(
     config: SampleConfig, crystal: Crystal, rng: np.random.Generator, around: np.random.Generator,
     widest_nm: float = math.inf,
-) -> tuple[BeamCondition, Foil, Detector, Specimen]:
+) -> tuple[BeamCondition, Foil, Detector, Space]:
     beam = draw_beam(config.beam, crystal, rng)
     thickness_nm = draw_thickness_nm(config.foil, crystal, beam, rng)
     pixel_nm = draw_pixel_nm(config, crystal, beam, thickness_nm, rng)
@@ -201,17 +202,17 @@ def _draw_condition(
     foil = surrounded_foil(_surroundings(config), foil, crystal, beam, config.shape, pixel_nm, around)
     detector = draw_detector(config.detector, config.shape, pixel_nm, crystal, beam, rng)
     film = draw_film(_surroundings(config), foil, config.shape, pixel_nm, around)
-    return beam, foil, detector, Specimen.of(crystal, foil, beam, config.shape, pixel_nm, film)
+    return beam, foil, detector, Space.of(crystal, foil, beam, config.shape, pixel_nm, film)
 
 
 def _scene(
-    config: SampleConfig, crystal: Crystal, beam: BeamCondition, foil: Foil, detector: Detector, specimen: Specimen,
+    config: SampleConfig, crystal: Crystal, beam: BeamCondition, foil: Foil, detector: Detector, space: Space,
     found: Defects, around: np.random.Generator,
 ) -> Scene:  # fmt: skip
-    deposits = draw_deposits(_surroundings(config), found.lines, config.shape, specimen.pixel_nm, around)
+    deposits = draw_deposits(_surroundings(config), found.lines, config.shape, space.pixel_nm, around)
     return Scene(
         crystal=crystal, foil=foil, beam=beam, dislocations=found.lines, faults=found.faults,
-        particles=found.particles, deposits=deposits, detector=detector, shape=config.shape, pixel_nm=specimen.pixel_nm,
+        particles=found.particles, deposits=deposits, detector=detector, shape=config.shape, pixel_nm=space.pixel_nm,
         visible_contrast=config.visible_contrast, labels=config.labels, slice_nm=config.slice_nm, core_nm=config.core_nm,
         surfaces=config.surfaces, elasticity=config.elasticity, foil_renderer=_renderer(config.foil_renderer),
     )  # fmt: skip

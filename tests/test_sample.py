@@ -25,10 +25,11 @@ from render.conditions import condition_of_series, draw_beam
 from render.config import compose
 from render.draw import Fixed
 from render.foil import foil_heights
-from render.mixture import Specimen, crossing_pairs
+from render.mixture import crossing_pairs
 from render.sample import sample, under_condition
 from render.sample_config import KINDS, BeamConfig, SampleConfig
 from render.scene import Scene
+from render.space import Space
 from render.surroundings_config import CLEAN
 
 SMALL = {"shape": [96, 128]}
@@ -90,7 +91,7 @@ def test_a_sampled_scene_survives_json():
 def test_crossings_cross():
     for index in range(4):
         scene = sample(config("crossings", shape=[192, 256]), 9, index)
-        specimen = Specimen.of(scene.crystal, scene.foil, scene.beam, scene.shape, scene.pixel_nm)
+        specimen = Space.of(scene.crystal, scene.foil, scene.beam, scene.shape, scene.pixel_nm)
         assert crossing_pairs(list(scene.dislocations), specimen) >= KINDS["crossings"].min_crossings
 
 
@@ -98,7 +99,7 @@ def test_lines_of_a_pile_up_on_one_plane_do_not_cross():
     for index in range(6):
         only = {"pileups": {"count": 1}, "min_lines": 2}
         scene = sample(config("pileup", scene=only, shape=[256, 256]), 21, index)
-        specimen = Specimen.of(scene.crystal, scene.foil, scene.beam, scene.shape, scene.pixel_nm)
+        specimen = Space.of(scene.crystal, scene.foil, scene.beam, scene.shape, scene.pixel_nm)
         assert crossing_pairs([line for line in scene.dislocations if line.kind != "slip_trace"], specimen) == 0
 
 
@@ -110,7 +111,7 @@ def test_random_lines_have_the_density_asked_for():
     lengths_nm = []
     for index in range(12):
         scene = sample(config("random", scene=source, shape=[256, 256], **fixed), 1, index)
-        specimen = Specimen.of(scene.crystal, scene.foil, scene.beam, scene.shape, scene.pixel_nm)
+        specimen = Space.of(scene.crystal, scene.foil, scene.beam, scene.shape, scene.pixel_nm)
         lengths_nm.append(sum(specimen.length_in_field_nm(line.points_nm) for line in scene.dislocations))
     volume_nm3 = (256 * 4.0) ** 2 * 150
     assert np.mean(lengths_nm) / volume_nm3 * 1e18 == pytest.approx(wanted_inv_m2, rel=0.25)
@@ -238,7 +239,7 @@ def test_views_of_a_network_are_redrawn_until_a_line_is_inside(tmp_path):
     scene = {"file": str(tmp_path / "wall.data"), "burgers_nm": 0.2863}
     for index in range(3):
         drawn = sample(config("network", scene=scene, pixel_nm=1.0, material="al"), 1, index)
-        specimen = Specimen.of(drawn.crystal, drawn.foil, drawn.beam, drawn.shape, drawn.pixel_nm)
+        specimen = Space.of(drawn.crystal, drawn.foil, drawn.beam, drawn.shape, drawn.pixel_nm)
         assert max(specimen.length_in_field_nm(line.points_nm) for line in drawn.dislocations) >= 20
         assert all(np.array_equal(line.burgers_uvw, [0.5, 0.5, 0]) for line in drawn.dislocations)
 
@@ -365,7 +366,7 @@ def test_every_choice_of_a_group_gives_a_scene(group):
 def test_foils_of_real_networks_have_lines_inside(file, burgers_nm, material, shape):
     path = Path(os.environ["GDOTB_REAL_DATA"]) / "ddd" / file
     drawn = sample(config("network", scene={"file": str(path), "burgers_nm": burgers_nm}, material=material, shape=shape), 3)
-    specimen = Specimen.of(drawn.crystal, drawn.foil, drawn.beam, drawn.shape, drawn.pixel_nm)
+    specimen = Space.of(drawn.crystal, drawn.foil, drawn.beam, drawn.shape, drawn.pixel_nm)
     lengths_px = [specimen.length_in_field_nm(line.points_nm) / drawn.pixel_nm for line in drawn.dislocations]
     assert max(lengths_px) >= 20  # NetworkScene.shortest_px
 
