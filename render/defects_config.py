@@ -3,17 +3,11 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from typing import Any
 
 from physics.errors import require
-from render.draw import Distribution, parse
-
-Draw = Distribution
-
-
-def _draw(value: Any) -> Any:
-    return field(default_factory=lambda: parse(value, "default"))
+from render.draw import Draw, default_draw
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,9 +19,9 @@ class Dissociation:
     material's own.
     """
 
-    share: Draw = _draw(0)
-    stacking_fault_mJ_m2: Draw = _draw(None)
-    narrowest_px: Draw = _draw(2)
+    share: Draw = default_draw(0)
+    stacking_fault_mJ_m2: Draw = default_draw(None)
+    narrowest_px: Draw = default_draw(2)
 
     def __post_init__(self) -> None:
         _check(self, "dissociation", shares=("share",), nullable=("stacking_fault_mJ_m2",))
@@ -41,11 +35,11 @@ class FaultBands:
     that ends at a partial in the field.
     """
 
-    count: Draw = _draw(0)
-    faults: Draw = _draw({"weighted": [[1, 3], [{"integers": [2, 6]}, 2]]})
-    spacing_nm: Draw = _draw({"log_uniform": [2, 40]})
-    extrinsic_share: Draw = _draw(0.2)
-    bounded_share: Draw = _draw(0.3)
+    count: Draw = default_draw(0)
+    faults: Draw = default_draw({"weighted": [[1, 3], [{"integers": [2, 6]}, 2]]})
+    spacing_nm: Draw = default_draw({"log_uniform": [2, 40]})
+    extrinsic_share: Draw = default_draw(0.2)
+    bounded_share: Draw = default_draw(0.3)
 
     def __post_init__(self) -> None:
         _check(self, "fault_bands", shares=("extrinsic_share", "bounded_share"))
@@ -55,10 +49,10 @@ class FaultBands:
 class FrankLoops:
     """Sessile loops about a fault on the close-packed planes, of interstitials or of vacancies."""
 
-    count: Draw = _draw(0)
-    radius_nm: Draw = _draw({"log_uniform": [6, 45]})
-    aspect: Draw = _draw({"uniform": [0.7, 1]})
-    interstitial_share: Draw = _draw(0.5)
+    count: Draw = default_draw(0)
+    radius_nm: Draw = default_draw({"log_uniform": [6, 45]})
+    aspect: Draw = default_draw({"uniform": [0.7, 1]})
+    interstitial_share: Draw = default_draw(0.5)
 
     def __post_init__(self) -> None:
         _check(self, "frank_loops", shares=("aspect", "interstitial_share"))
@@ -68,19 +62,19 @@ class FrankLoops:
 class Particles:
     """Precipitates, voids and point-defect clusters, spread evenly; numbers per volume of foil in 1/um^3."""
 
-    spheres_inv_um3: Draw = _draw(0)
-    sphere_radius_nm: Draw = _draw({"log_uniform": [2, 12]})
-    sphere_misfit: Draw = _draw({"choice": [{"log_uniform": [0.002, 0.02]}, {"uniform": [-0.02, -0.002]}]})
-    sphere_xi_ratio: Draw = _draw({"choice": [1, {"uniform": [0.8, 1.25]}]})
-    plates_inv_um3: Draw = _draw(0)
-    plate_radius_nm: Draw = _draw({"log_uniform": [5, 40]})
-    plate_thickness_nm: Draw = _draw({"uniform": [0.5, 3]})
-    plate_misfit: Draw = _draw({"choice": [{"uniform": [0.02, 0.1]}, {"uniform": [-0.1, -0.02]}]})
-    voids_inv_um3: Draw = _draw(0)
-    void_radius_nm: Draw = _draw({"log_uniform": [2, 15]})
-    clusters_inv_um3: Draw = _draw(0)
-    cluster_radius_nm: Draw = _draw({"log_uniform": [1, 4]})
-    interstitial_share: Draw = _draw(0.5)
+    spheres_inv_um3: Draw = default_draw(0)
+    sphere_radius_nm: Draw = default_draw({"log_uniform": [2, 12]})
+    sphere_misfit: Draw = default_draw({"choice": [{"log_uniform": [0.002, 0.02]}, {"uniform": [-0.02, -0.002]}]})
+    sphere_xi_ratio: Draw = default_draw({"choice": [1, {"uniform": [0.8, 1.25]}]})
+    plates_inv_um3: Draw = default_draw(0)
+    plate_radius_nm: Draw = default_draw({"log_uniform": [5, 40]})
+    plate_thickness_nm: Draw = default_draw({"uniform": [0.5, 3]})
+    plate_misfit: Draw = default_draw({"choice": [{"uniform": [0.02, 0.1]}, {"uniform": [-0.1, -0.02]}]})
+    voids_inv_um3: Draw = default_draw(0)
+    void_radius_nm: Draw = default_draw({"log_uniform": [2, 15]})
+    clusters_inv_um3: Draw = default_draw(0)
+    cluster_radius_nm: Draw = default_draw({"log_uniform": [1, 4]})
+    interstitial_share: Draw = default_draw(0.5)
 
     def __post_init__(self) -> None:
         _check(self, "particles", shares=("interstitial_share",), signed=("sphere_misfit", "plate_misfit"))

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -86,6 +86,18 @@ class Choice:
 
 
 Distribution = Fixed | Between | Normal | Choice
+# The type of a field that takes any value that `parse` reads; configurations are built by this name.
+Draw = Distribution
+
+
+def default_draw(value: Any) -> Any:
+    """A field of a configuration, a dataclass, whose default is drawn from what `value` says."""
+    return field(default_factory=lambda: parse(value, "default"))
+
+
+def is_number(value: Any) -> bool:
+    """Whether a value read from a configuration is a finite number."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def parse(value: Any, field: str) -> Distribution:

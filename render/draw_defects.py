@@ -24,7 +24,7 @@ from physics.slip_trace import SLIP_TRACE
 from physics.sources import GlidePlane, LineShape, bow_out
 from render.defects_config import FaultBands, FrankLoops, Particles
 from render.draw import Fixed
-from render.sample_config import Mixture
+from render.mixture_config import Mixture
 from render.scene_rules import plane_normal_image
 from render.slip_planes import FLATTEST_PLANE_DEG, STEEPEST_PLANE_DEG
 from render.space import Space

@@ -15,7 +15,7 @@ from physics.junction import open_ends
 from physics.slip import SlipSystem
 from physics.slip_trace import SLIP_TRACE, held_traces, under_film
 from physics.sources import GlidePlane, LineShape, pile_up
-from render.sample_config import SlipBands
+from render.mixture_config import SlipBands
 from render.slip_planes import draw_glide_plane
 from render.space import Space
 

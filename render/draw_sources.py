@@ -26,7 +26,7 @@ from physics.sources import (
 )
 from render.draw import Distribution
 from render.draw_held_lines import draw_held_lines
-from render.sample_config import BowOuts, Dipoles, GlideLines, Loops, PileUps, ThreadingLines
+from render.mixture_config import BowOuts, Dipoles, GlideLines, Loops, PileUps, ThreadingLines
 from render.scene_rules import plane_normal_image
 from render.slip_planes import draw_glide_plane, steepest_chord_nm
 from render.space import Space

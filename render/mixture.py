@@ -23,7 +23,7 @@ from render.draw_sources import (
     draw_pile_up,
     draw_threading_line,
 )
-from render.sample_config import Mixture
+from render.mixture_config import Mixture
 from render.slip_planes import draw_slip_system
 from render.space import Space
 

@@ -40,7 +40,8 @@ from render.draw_strokes import burgers_of, draw_backdrops, stroke_lines_nm
 from render.draw_surroundings import draw_deposits, draw_film, surrounded_foil
 from render.foil import FoilShape
 from render.mixture import draw_mixture
-from render.sample_config import FileScene, Mixture, NetworkScene, SampleConfig
+from render.mixture_config import Mixture
+from render.sample_config import FileScene, NetworkScene, SampleConfig
 from render.scene import Scene
 from render.space import Space
 from render.stroke_config import WHOLE_FOIL, StrokeScene

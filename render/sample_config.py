@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -20,191 +19,25 @@ from physics.errors import InputError, require
 from physics.miller import plane_from_bravais
 from physics.slip import slip_systems
 from render.camera_config import DetectorConfig
-from render.defects_config import Dissociation, FaultBands, FrankLoops, Particles
-from render.draw import Distribution, Fixed, parse
+from render.draw import Draw, Fixed, default_draw, is_number, parse
+from render.mixture_config import KINDS, Mixture, require_within
 from render.scene import ELASTICITIES, LABELS
 from render.stroke_config import StrokeScene
 from render.surroundings_config import CLEAN, SurroundingsConfig
 
-Draw = Distribution
 # Keys of the same file that say how much to render and where to, not what.
 BULK_KEYS = ("out", "n", "seed", "workers", "scheduler", "shard", "keep_intensity", "device", "foil_library")
 
 
-def _check_source_value(value: Any, where: str, name: str) -> None:
-    if isinstance(value, float | int):
-        return
-    low = 1 if name == "lines" else -math.inf if name.endswith("_deg") or name in ("sag_fraction", "offset_fraction") else 0
-    for v in value.values():
-        null_ok = v is None and name == "density_inv_m2"
-        require(null_ok or (_is_number(v) and v >= low), where, f"be >= {low:g}" if low > -math.inf else "be a number", v)
-
-
 def _check_indices(value: Any, where: str) -> None:
-    ok = isinstance(value, list | tuple) and len(value) in (3, 4) and all(_is_number(v) and v == int(v) for v in value)
+    ok = isinstance(value, list | tuple) and len(value) in (3, 4) and all(is_number(v) and v == int(v) for v in value)
     require(ok, where, "be three integers (four: Miller-Bravais)", list(value) if isinstance(value, tuple) else value)
     require(any(value), where, "not be [0, 0, 0]", list(value))
 
 
 def _check_range(where: str, limits: Any) -> None:
-    ordered = isinstance(limits, tuple) and len(limits) == 2 and all(map(_is_number, limits)) and 0 < limits[0] <= limits[1]
+    ordered = isinstance(limits, tuple) and len(limits) == 2 and all(map(is_number, limits)) and 0 < limits[0] <= limits[1]
     require(ordered, where, "be [low, high] with 0 < low <= high", limits)
-
-
-def _limits(where: str, value: Any, low: float, high: float) -> None:
-    require(_is_number(value) and low <= value <= high, where, f"lie in [{low:g}, {high:g}]", value)
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def _draw(value: Any) -> Any:
-    return field(default_factory=lambda: parse(value, "default"))
-
-
-@dataclass(frozen=True, kw_only=True)
-class PileUps:
-    """Groups of lines of one b pressed against a lock on one slip plane.
-
-    `tightening` 1 is the spacing of Eshelby, Frank & Nabarro (1951), 0 an even one; `spacing_px` is the mean.
-    """
-
-    count: Draw = _draw(0)
-    lines: Draw = _draw({"integers": [5, 25]})
-    spacing_px: Draw = _draw({"log_uniform": [5, 40]})
-    tightening: Draw = _draw({"uniform": [0, 0.8]})
-    chord_deg: Draw = _draw({"normal": [0, 18]})
-    chord_spread_deg: Draw = _draw({"uniform": [0.5, 4]})
-    sag_fraction: Draw = _draw({"uniform": [0.02, 0.3]})
-    wave_fraction: Draw = _draw({"log_uniform": [0.004, 0.03]})
-
-
-@dataclass(frozen=True, kw_only=True)
-class BowOuts:
-    """Lines pinned where their slip plane meets the two faces, bowing strongly one way, irregularly spaced."""
-
-    count: Draw = _draw(0)
-    lines: Draw = _draw({"integers": [2, 8]})
-    spacing_px: Draw = _draw({"log_uniform": [12, 60]})
-    chord_deg: Draw = _draw({"normal": [0, 20]})
-    chord_spread_deg: Draw = _draw({"uniform": [2, 10]})
-    sag_fraction: Draw = _draw({"uniform": [0.1, 0.5]})
-    wave_fraction: Draw = _draw({"log_uniform": [0.005, 0.05]})
-    plane_spread_nm: Draw = _draw({"choice": [0, {"uniform": [2, 25]}]})
-
-
-@dataclass(frozen=True, kw_only=True)
-class GlideLines:
-    """Single wavy lines, each on a slip plane of its own, often far from the steepest way through the foil."""
-
-    count: Draw = _draw(0)
-    chord_deg: Draw = _draw({"uniform": [-78, 78]})
-    sag_fraction: Draw = _draw({"normal": [0, 0.12]})
-    wave_fraction: Draw = _draw({"log_uniform": [0.01, 0.07]})
-    density_inv_m2: Draw = _draw(None)
-
-
-@dataclass(frozen=True, kw_only=True)
-class ThreadingLines:
-    """Wavy lines from face to face, or in from the side, that keep to no plane (cross-slipped or climbed)."""
-
-    count: Draw = _draw(0)
-    lateral_thicknesses: Draw = _draw({"log_uniform": [0.3, 5]})
-    wave_fraction: Draw = _draw({"log_uniform": [0.02, 0.1]})
-    density_inv_m2: Draw = _draw(None)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Dipoles:
-    """Pairs of opposite b on parallel slip planes."""
-
-    count: Draw = _draw(0)
-    height_nm: Draw = _draw({"log_uniform": [4, 40]})
-    offset_fraction: Draw = _draw({"choice": [{"normal": [1, 0.15]}, {"normal": [-1, 0.15]}]})
-    chord_deg: Draw = _draw({"uniform": [-60, 60]})
-    sag_fraction: Draw = _draw({"normal": [0, 0.08]})
-    wave_fraction: Draw = _draw({"log_uniform": [0.005, 0.04]})
-
-
-@dataclass(frozen=True, kw_only=True)
-class Loops:
-    """Closed loops inside the foil: prismatic on a habit plane across b, or glide loops."""
-
-    count: Draw = _draw(0)
-    radius_nm: Draw = _draw({"log_uniform": [6, 45]})
-    aspect: Draw = _draw({"uniform": [0.65, 1]})
-    wave_fraction: Draw = _draw({"uniform": [0, 0.05]})
-    prismatic_share: float = 0.7
-
-
-@dataclass(frozen=True, kw_only=True)
-class SlipBands:
-    """Families of parallel slip bands whose lines have left the field: the traces of `lines` of them on both faces.
-
-    Only under a film (`surroundings.film_depth_nm`), which holds what they leave. `bands` of a family lie `spacing_px` apart.
-    """
-
-    count: Draw = _draw(0)
-    bands: Draw = _draw({"integers": [1, 5]})
-    spacing_px: Draw = _draw({"log_uniform": [6, 120]})
-    lines: Draw = _draw({"log_uniform": [1, 10]})
-
-
-@dataclass(frozen=True, kw_only=True)
-class Mixture:
-    """A specimen put together from sources.
-
-    `family` restricts the slip systems (null: the usual ones of the crystal). A share `visible_share` of the lines
-    takes a slip system with g.b not 0 where one is suited. Groups after the first keep their slip trace
-    `cross_deg` away from the one before. Counts hold for a field of `count_field_px` pixels squared and scale
-    with the field's side (null: no scaling). Specimens are redrawn until `min_lines` lines run through the
-    field and `min_crossings` pairs of them cross there. `central` is the part of the field that groups are centred in, `cluster_share` the share of
-    them that lie beside an earlier one.
-    """
-
-    kind: str = "realistic"
-    pileups: PileUps = PileUps()
-    bowouts: BowOuts = BowOuts()
-    glide: GlideLines = GlideLines()
-    threading: ThreadingLines = ThreadingLines()
-    dipoles: Dipoles = Dipoles()
-    loops: Loops = Loops()
-    slip_bands: SlipBands = SlipBands()
-    dissociation: Dissociation = Dissociation()
-    fault_bands: FaultBands = FaultBands()
-    frank_loops: FrankLoops = FrankLoops()
-    particles: Particles = Particles()
-    family: str | None = None
-    visible_share: float = 0.85
-    cross_deg: float = 0.0
-    min_lines: int = 1
-    max_lines: int = 40
-    min_crossings: int = 0
-    count_field_px: float | None = None
-    central: float = 0.9
-    cluster_share: float = 0.0
-
-    @property
-    def needs_fault_plane(self) -> bool:
-        """Whether such a scene is of a crystal that can hold stacking faults; another material would leave it empty."""
-        drawn = (self.fault_bands.count, self.frank_loops.count)
-        return self.dissociation.share == Fixed(1) or any(min(count.values()) > 0 for count in drawn)
-
-    def __post_init__(self) -> None:
-        _limits("scene.visible_share", self.visible_share, 0, 1)
-        _limits("scene.loops.prismatic_share", self.loops.prismatic_share, 0, 1)
-        _limits("scene.cross_deg", self.cross_deg, 0, 89)
-        _limits("scene.min_lines", self.min_lines, 0, 1000)
-        _limits("scene.max_lines", self.max_lines, max(1, self.min_lines), 1000)
-        _limits("scene.min_crossings", self.min_crossings, 0, 1000)
-        _limits("scene.central", self.central, 0, 2)
-        _limits("scene.cluster_share", self.cluster_share, 0, 1)
-        if self.count_field_px is not None:
-            _limits("scene.count_field_px", self.count_field_px, 8, 16384)
-        for source in ("pileups", "bowouts", "glide", "threading", "dipoles", "loops", "slip_bands"):
-            for f in fields(getattr(self, source)):
-                _check_source_value(getattr(getattr(self, source), f.name), f"scene.{source}.{f.name}", f.name)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -235,13 +68,13 @@ class NetworkScene:
         else:
             require(self.burgers_nm is not None, "scene.burgers_nm", "be given", "nothing",
                     "it is the file's unit of length (burgMag) in nm, which the .data file does not hold")  # fmt: skip
-            ok = _is_number(self.burgers_nm) and 0.01 <= self.burgers_nm <= 10
+            ok = is_number(self.burgers_nm) and 0.01 <= self.burgers_nm <= 10
             require(ok, "scene.burgers_nm", "lie in [0.01, 10]", self.burgers_nm)
             require(not self.flip_burgers, "scene.flip_burgers", "be false for a .data file, whose sense of b is known", True)
-        _limits("scene.min_lines", self.min_lines, 1, 1000)
-        _limits("scene.shortest_px", self.shortest_px, 0, 16384)
-        _limits("scene.most_views", self.most_views, 1, 10**6)
-        _limits("scene.margin_fraction", self.margin_fraction, 0, 2)
+        require_within("scene.min_lines", self.min_lines, 1, 1000)
+        require_within("scene.shortest_px", self.shortest_px, 0, 16384)
+        require_within("scene.most_views", self.most_views, 1, 10**6)
+        require_within("scene.margin_fraction", self.margin_fraction, 0, 2)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -265,33 +98,33 @@ class FoilConfig:
     thickness across it, added to `wedge_deg`.
     """
 
-    thickness_nm: Draw = _draw(None)
-    thickness_xi: Draw = _draw({"uniform": [1.8, 8.0]})
+    thickness_nm: Draw = default_draw(None)
+    thickness_xi: Draw = default_draw({"uniform": [1.8, 8.0]})
     thickness_limits_nm: tuple[float, float] = (70.0, 400.0)
     least_transmission: float = 0.02
-    normal_uvw: Draw = _draw(None)
-    tilt_deg: Draw = _draw({"choice": [0, {"uniform": [0, 25]}]})
-    tilt_azimuth_deg: Draw = _draw({"uniform": [0, 360]})
-    wedge_deg: Draw = _draw(0)
-    wedge_azimuth_deg: Draw = _draw({"uniform": [0, 360]})
-    taper_nm: Draw = _draw({"choice": [0, {"uniform": [0, 40]}]})
-    curvature_inv_um: Draw = _draw(0)
-    cross_curvature_inv_um: Draw = _draw(0)
-    curvature_azimuth_deg: Draw = _draw({"uniform": [0, 360]})
-    bend_mrad: Draw = _draw({"choice": [0, {"normal": [0, 2.5]}]})
+    normal_uvw: Draw = default_draw(None)
+    tilt_deg: Draw = default_draw({"choice": [0, {"uniform": [0, 25]}]})
+    tilt_azimuth_deg: Draw = default_draw({"uniform": [0, 360]})
+    wedge_deg: Draw = default_draw(0)
+    wedge_azimuth_deg: Draw = default_draw({"uniform": [0, 360]})
+    taper_nm: Draw = default_draw({"choice": [0, {"uniform": [0, 40]}]})
+    curvature_inv_um: Draw = default_draw(0)
+    cross_curvature_inv_um: Draw = default_draw(0)
+    curvature_azimuth_deg: Draw = default_draw({"uniform": [0, 360]})
+    bend_mrad: Draw = default_draw({"choice": [0, {"normal": [0, 2.5]}]})
 
     def __post_init__(self) -> None:
         for value in self.thickness_nm.values():
             if value is not None:
-                require(_is_number(value) and value > 0, "foil.thickness_nm", "be > 0", value)
+                require(is_number(value) and value > 0, "foil.thickness_nm", "be > 0", value)
         for value in self.thickness_xi.values():
-            require(_is_number(value) and value > 0, "foil.thickness_xi", "be > 0", value)
+            require(is_number(value) and value > 0, "foil.thickness_xi", "be > 0", value)
         _check_range("foil.thickness_limits_nm", self.thickness_limits_nm)
-        ok = _is_number(self.least_transmission) and 0 < self.least_transmission < 1
+        ok = is_number(self.least_transmission) and 0 < self.least_transmission < 1
         require(ok, "foil.least_transmission", "lie between 0 and 1", self.least_transmission)
         for f in fields(self)[5:]:
             for value in getattr(self, f.name).values():
-                require(_is_number(value), f"foil.{f.name}", "be a number", value)
+                require(is_number(value), f"foil.{f.name}", "be a number", value)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -312,25 +145,25 @@ class BeamConfig:
     `debye_waller` true multiplies the elastic couplings by exp(-B s^2) too.
     """
 
-    voltage_kV: Draw = _draw({"weighted": [[200, 3], [300, 2], [120, 1]]})
-    zone_axis_uvw: Draw = _draw(None)
-    g_hkl: Draw = _draw(None)
-    s_inv_nm: Draw = _draw(None)
-    n: Draw = _draw(None)
-    s_xi: Draw = _draw({"weighted": [[{"uniform": [-0.4, 0.4]}, 1], [{"uniform": [0.4, 1.6]}, 3], [{"uniform": [1.6, 5]}, 2]]})
-    image: Draw = _draw({"weighted": [["bf", 5], ["df", 1]]})
-    image_rotation_deg: Draw = _draw({"uniform": [0, 360]})
-    xi_0_prime_over_shortest_xi: Draw = _draw({"log_uniform": [10, 40]})
-    xi_g_prime_over_xi_g: Draw = _draw({"log_uniform": [10, 40]})
-    absorption: Draw = _draw("convention")
-    debye_waller: Draw = _draw(False)
-    xi_g_nm: Draw = _draw(None)
-    row: Draw = _draw(None)
-    beams_hkl: Draw = _draw(None)
-    dark_field_of: Draw = _draw(None)
-    convergence_mrad: Draw = _draw({"weighted": [[0, 1], [{"log_uniform": [0.2, 2]}, 1]]})
-    aperture_mrad: Draw = _draw(None)
-    energy_spread_eV: Draw = _draw(0.0)
+    voltage_kV: Draw = default_draw({"weighted": [[200, 3], [300, 2], [120, 1]]})
+    zone_axis_uvw: Draw = default_draw(None)
+    g_hkl: Draw = default_draw(None)
+    s_inv_nm: Draw = default_draw(None)
+    n: Draw = default_draw(None)
+    s_xi: Draw = default_draw({"weighted": [[{"uniform": [-0.4, 0.4]}, 1], [{"uniform": [0.4, 1.6]}, 3], [{"uniform": [1.6, 5]}, 2]]})
+    image: Draw = default_draw({"weighted": [["bf", 5], ["df", 1]]})
+    image_rotation_deg: Draw = default_draw({"uniform": [0, 360]})
+    xi_0_prime_over_shortest_xi: Draw = default_draw({"log_uniform": [10, 40]})
+    xi_g_prime_over_xi_g: Draw = default_draw({"log_uniform": [10, 40]})
+    absorption: Draw = default_draw("convention")
+    debye_waller: Draw = default_draw(False)
+    xi_g_nm: Draw = default_draw(None)
+    row: Draw = default_draw(None)
+    beams_hkl: Draw = default_draw(None)
+    dark_field_of: Draw = default_draw(None)
+    convergence_mrad: Draw = default_draw({"weighted": [[0, 1], [{"log_uniform": [0.2, 2]}, 1]]})
+    aperture_mrad: Draw = default_draw(None)
+    energy_spread_eV: Draw = default_draw(0.0)
     series: tuple[Any, ...] = ()
 
     def __post_init__(self) -> None:
@@ -345,10 +178,10 @@ class BeamConfig:
                 require(value is None or isinstance(value, list | tuple), f"beam.{name}", "be a list or null", value)
         for name in ("voltage_kV", "s_xi", "image_rotation_deg", "convergence_mrad", "energy_spread_eV"):
             for value in getattr(self, name).values():
-                require(_is_number(value), f"beam.{name}", "be a number", value)
+                require(is_number(value), f"beam.{name}", "be a number", value)
         for name in ("s_inv_nm", "n", "xi_g_nm", "aperture_mrad", "xi_0_prime_over_shortest_xi", "xi_g_prime_over_xi_g"):
             for value in getattr(self, name).values():
-                require(value is None or _is_number(value), f"beam.{name}", "be a number or null", value)
+                require(value is None or is_number(value), f"beam.{name}", "be a number or null", value)
         for value in self.image.values():
             require(value in ("bf", "df"), "beam.image", 'be "bf" or "df"', value)
         for value in self.absorption.values():
@@ -376,15 +209,15 @@ class SampleConfig:
     Raises InputError, naming the key, for unknown keys and for values that no Scene could have.
     """
 
-    material: Draw = _draw({"choice": ["al", "cu", "ni", "fe_gamma", "fe_alpha", "ti", "mg", "mo", "si"]})
+    material: Draw = default_draw({"choice": ["al", "cu", "ni", "fe_gamma", "fe_alpha", "ti", "mg", "mo", "si"]})
     scene: Mixture | NetworkScene | FileScene | StrokeScene = field(default_factory=lambda: KINDS["realistic"])
     foil: FoilConfig = field(default_factory=FoilConfig)
     beam: BeamConfig = field(default_factory=BeamConfig)
     detector: DetectorConfig = field(default_factory=DetectorConfig)
     surroundings: SurroundingsConfig = field(default_factory=SurroundingsConfig)
     shape: tuple[int, int] = (512, 512)
-    pixel_nm: Draw = _draw(None)
-    line_width_px: Draw = _draw({"log_uniform": [1.2, 9]})
+    pixel_nm: Draw = default_draw(None)
+    line_width_px: Draw = default_draw({"log_uniform": [1.2, 9]})
     pixel_limits_nm: tuple[float, float] = (0.4, 5.0)
     visible_contrast: float = 0.02
     labels: str = "picture"
@@ -395,17 +228,17 @@ class SampleConfig:
     foil_renderer: str = "numpy"
 
     def __post_init__(self) -> None:
-        ok = isinstance(self.shape, tuple | list) and len(self.shape) == 2 and all(_is_number(n) and n == int(n) and 8 <= n <= 16384 for n in self.shape)
+        ok = isinstance(self.shape, tuple | list) and len(self.shape) == 2 and all(is_number(n) and n == int(n) and 8 <= n <= 16384 for n in self.shape)
         require(ok, "shape", "be two whole numbers in [8, 16384]",
                 list(self.shape) if isinstance(self.shape, tuple) else self.shape)  # fmt: skip
         for value in self.pixel_nm.values():
-            require(value is None or (_is_number(value) and value > 0), "pixel_nm", "be > 0", value)
+            require(value is None or (is_number(value) and value > 0), "pixel_nm", "be > 0", value)
         for value in self.line_width_px.values():
-            require(_is_number(value) and value > 0, "line_width_px", "be > 0", value)
+            require(is_number(value) and value > 0, "line_width_px", "be > 0", value)
         _check_range("pixel_limits_nm", self.pixel_limits_nm)
         for name in ("visible_contrast", "slice_nm", "core_nm"):
             value = getattr(self, name)
-            require(_is_number(value) and value > 0, name, "be > 0", value)
+            require(is_number(value) and value > 0, name, "be > 0", value)
         require(self.labels in LABELS, "labels", f"be one of {', '.join(LABELS)}", self.labels)
         require(self.foil_renderer in ("numpy", "bpy"), "foil_renderer", "be numpy or bpy", self.foil_renderer)
         require(isinstance(self.surfaces, bool), "surfaces", "be true or false", self.surfaces)
@@ -443,69 +276,6 @@ class SampleConfig:
                 continue
             parts[name] = _build(noun(), values.get(name, {}), name)
         return _build_with(cls, parts, "")
-
-
-# How each kind of scene differs from a Mixture without any sources.
-KINDS: dict[str, Mixture] = {
-    "realistic": Mixture(
-        kind="realistic",
-        pileups=PileUps(count=parse({"weighted": [[0, 5], [1, 4], [2, 2], [3, 1]]}, "count")),
-        bowouts=BowOuts(count=parse({"weighted": [[0, 4], [1, 3], [2, 2], [3, 2]]}, "count")),
-        glide=GlideLines(count=parse({"weighted": [[0, 1], [{"integers": [0, 12]}, 3]]}, "count")),
-        threading=ThreadingLines(count=parse({"weighted": [[0, 1], [{"integers": [0, 6]}, 3]]}, "count")),
-        dipoles=Dipoles(count=parse({"weighted": [[0, 3], [1, 1], [2, 1]]}, "count")),
-        loops=Loops(count=parse({"weighted": [[0, 4], [{"integers": [1, 6]}, 2]]}, "count")),
-        slip_bands=SlipBands(count=parse({"weighted": [[0, 3], [1, 1], [2, 1]]}, "count")),
-        fault_bands=FaultBands(count=parse({"weighted": [[0, 6], [1, 1]]}, "count")),
-        particles=Particles(
-            spheres_inv_um3=parse({"weighted": [[0, 9], [{"log_uniform": [50, 3000]}, 1]]}, "spheres_inv_um3"),
-            plates_inv_um3=parse({"weighted": [[0, 15], [{"log_uniform": [30, 1000]}, 1]]}, "plates_inv_um3"),
-            voids_inv_um3=parse({"weighted": [[0, 15], [{"log_uniform": [50, 2000]}, 1]]}, "voids_inv_um3"),
-            clusters_inv_um3=parse({"weighted": [[0, 7], [{"log_uniform": [300, 6000]}, 1]]}, "clusters_inv_um3"),
-        ),
-        max_lines=60,
-        count_field_px=512,
-        cluster_share=0.5,
-    ),
-    "pileup": Mixture(
-        kind="pileup", pileups=PileUps(count=parse({"weighted": [[1, 3], [2, 1]]}, "count")), visible_share=1.0,
-        min_lines=3, central=0.4,
-    ),
-    "bowout": Mixture(
-        kind="bowout", bowouts=BowOuts(count=parse({"integers": [1, 3]}, "count")), visible_share=1.0, min_lines=2,
-        central=0.5,
-    ),
-    "crossings": Mixture(
-        kind="crossings",
-        pileups=PileUps(count=Fixed(2), lines=parse({"integers": [4, 9]}, "lines"),
-                        spacing_px=parse({"log_uniform": [10, 26]}, "spacing_px")),
-        cross_deg=30.0, visible_share=1.0, min_lines=4, min_crossings=3, central=0.15,
-    ),
-    "dipole": Mixture(kind="dipole", dipoles=Dipoles(count=parse({"integers": [1, 3]}, "count")), visible_share=1.0, min_lines=2,
-                      central=0.6),
-    "loop": Mixture(kind="loop", loops=Loops(count=parse({"integers": [3, 12]}, "count")), visible_share=1.0, central=0.9),
-    "dissociated": Mixture(
-        kind="dissociated", bowouts=BowOuts(count=Fixed(1), lines=parse({"integers": [1, 4]}, "lines")),
-        glide=GlideLines(count=parse({"integers": [1, 4]}, "count")), dissociation=Dissociation(share=Fixed(1), narrowest_px=Fixed(1)),
-        visible_share=1.0, min_lines=2, central=0.6,
-    ),
-    "stacking_fault": Mixture(
-        kind="stacking_fault", fault_bands=FaultBands(count=parse({"integers": [1, 3]}, "count")), min_lines=0,
-    ),
-    "frank": Mixture(kind="frank", frank_loops=FrankLoops(count=parse({"integers": [3, 12]}, "count")), min_lines=0),
-    "particles": Mixture(
-        kind="particles", glide=GlideLines(count=parse({"integers": [1, 4]}, "count")),
-        particles=Particles(spheres_inv_um3=parse({"log_uniform": [100, 2000]}, "count"), plates_inv_um3=parse({"choice": [0, 300]}, "count"),
-                            voids_inv_um3=parse({"choice": [0, 500]}, "count"), clusters_inv_um3=parse({"choice": [0, 3000]}, "count")),
-        min_lines=1,
-    ),
-    "random": Mixture(
-        kind="random",
-        glide=GlideLines(density_inv_m2=parse({"log_uniform": [1e13, 2e14]}, "density_inv_m2")),
-        threading=ThreadingLines(density_inv_m2=parse({"log_uniform": [5e12, 1e14]}, "density_inv_m2")),
-        visible_share=0.7, min_lines=2,
-    ),
-}  # fmt: skip
 
 
 def _scene(values: Any) -> Mixture | NetworkScene | FileScene | StrokeScene:

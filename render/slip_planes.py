@@ -13,7 +13,7 @@ import numpy as np
 from physics.crystal import Crystal
 from physics.slip import SlipSystem, slip_systems
 from physics.sources import GlidePlane
-from render.sample_config import Mixture
+from render.mixture_config import Mixture
 from render.scene_rules import plane_normal_image
 from render.space import Space
 

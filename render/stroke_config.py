@@ -3,18 +3,11 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field, fields
-from typing import Any
+from dataclasses import dataclass, fields
 
 from physics.errors import require
-from render.draw import Distribution, Fixed, parse
+from render.draw import Draw, Fixed, default_draw
 from render.strokes import MASK_PX
-
-Draw = Distribution
-
-
-def _draw(value: Any) -> Any:
-    return field(default_factory=lambda: parse(value, "default"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,17 +21,17 @@ class StrokeScene:
     """
 
     kind: str = "stroke2d"
-    pileups: Draw = _draw({"integers": [1, 3]})
-    lines: Draw = _draw({"integers": [7, 8]})
-    width_px: Draw = _draw({"uniform": [1.1, 3.4]})
-    gap_px: Draw = _draw({"uniform": [7, 29]})
+    pileups: Draw = default_draw({"integers": [1, 3]})
+    lines: Draw = default_draw({"integers": [7, 8]})
+    width_px: Draw = default_draw({"uniform": [1.1, 3.4]})
+    gap_px: Draw = default_draw({"uniform": [7, 29]})
     mask_px: float = MASK_PX
-    length_px: Draw = _draw({"uniform": [60, 240]})
-    slant_deg: Draw = _draw({"uniform": [-35, 35]})
-    sag_fraction: Draw = _draw({"normal": [0, 0.12]})
-    wave_fraction: Draw = _draw({"uniform": [0, 0.04]})
-    darkness: Draw = _draw({"uniform": [0.25, 0.7]})
-    blend: Draw = _draw({"uniform": [0.3, 0.7]})
+    length_px: Draw = default_draw({"uniform": [60, 240]})
+    slant_deg: Draw = default_draw({"uniform": [-35, 35]})
+    sag_fraction: Draw = default_draw({"normal": [0, 0.12]})
+    wave_fraction: Draw = default_draw({"uniform": [0, 0.04]})
+    darkness: Draw = default_draw({"uniform": [0.25, 0.7]})
+    blend: Draw = default_draw({"uniform": [0.3, 0.7]})
     backgrounds: str | None = None
     contrast: str = "stroke"
 

@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, fields
-from typing import Any
+from dataclasses import dataclass, fields
 
 from physics.errors import require
-from render.draw import Distribution, Fixed, parse
+from render.draw import Draw, Fixed, default_draw
 
-Draw = Distribution
 # What a value of a field may be, where that is not a number >= 0 (a share: a number from 0 to 1).
 LIMITS = {
     "second_s_xi": (-math.inf, math.inf), "grain_s_xi": (-math.inf, math.inf), "tear_sag_fraction": (-math.inf, math.inf),
     "tear_length_px": (1, 1e5), "tear_lip_px": (1, 1e4), "tear_width_fraction": (1e-3, 1), "tear_turn_deg": (0, 75),
     "twin_count": (1, 100), "twin_width_nm": (0.1, 1e4),
 }  # fmt: skip
-
-
-def _draw(value: Any) -> Any:
-    return field(default_factory=lambda: parse(value, "default"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,38 +29,38 @@ class SurroundingsConfig:
     sources' lines, which leave a slip trace at its lower side, `trace_held` lines deep at most.
     """
 
-    roughness_nm: Draw = _draw({"weighted": [[0, 2], [{"log_uniform": [0.2, 2]}, 3]]})
-    correlation_px: Draw = _draw({"log_uniform": [20, 200]})
-    terrace_step_nm: Draw = _draw({"weighted": [[0, 5], [{"log_uniform": [0.5, 5]}, 1]]})
-    terrace_period_px: Draw = _draw({"log_uniform": [40, 300]})
-    edge_share: Draw = _draw(0.1)
-    edge_reach: Draw = _draw({"uniform": [0.02, 0.35]})
-    hole_share: Draw = _draw(0.04)
-    hole_radius_px: Draw = _draw({"log_uniform": [20, 150]})
-    taper_px: Draw = _draw({"log_uniform": [4, 120]})
-    boundary_share: Draw = _draw(0.1)
-    boundary_tilt_deg: Draw = _draw({"uniform": [20, 90]})
-    grain_s_xi: Draw = _draw({"weighted": [[{"normal": [0, 0.6]}, 1], [{"uniform": [1.5, 8]}, 2]]})
-    second_s_xi: Draw = _draw(None)
-    tear_share: Draw = _draw(0.04)
-    tear_length_px: Draw = _draw({"log_uniform": [50, 350]})
-    tear_width_fraction: Draw = _draw({"log_uniform": [0.01, 0.12]})
-    tear_sag_fraction: Draw = _draw({"normal": [0, 0.06]})
-    tear_lip_px: Draw = _draw({"log_uniform": [6, 50]})
-    tear_turn_deg: Draw = _draw({"log_uniform": [0.5, 25]})
-    twin_share: Draw = _draw(0.06)
-    twin_count: Draw = _draw({"weighted": [[1, 2], [{"integers": [2, 5]}, 1]]})
-    twin_width_nm: Draw = _draw({"log_uniform": [5, 150]})
-    twin_gap_nm: Draw = _draw({"log_uniform": [10, 300]})
-    deposits: Draw = _draw({"weighted": [[0, 1], [{"log_uniform": [3, 75]}, 1], [{"uniform": [30, 60]}, 2]]})
-    deposit_radius_px: Draw = _draw({"log_uniform": [3.5, 11]})
-    deposit_depth: Draw = _draw({"log_uniform": [0.06, 1.2]})
-    spots: Draw = _draw({"weighted": [[0, 3], [{"uniform": [0.5, 4]}, 1]]})
-    spot_radius_px: Draw = _draw({"log_uniform": [20, 140]})
-    near_line_share: Draw = _draw(0.15)
-    film_depth_nm: Draw = _draw({"weighted": [[None, 1], [{"log_uniform": [0.6, 6]}, 3]]})
-    trace_length_field: Draw = _draw({"log_uniform": [0.15, 1.5]})
-    trace_held: Draw = _draw({"integers": [1, 6]})
+    roughness_nm: Draw = default_draw({"weighted": [[0, 2], [{"log_uniform": [0.2, 2]}, 3]]})
+    correlation_px: Draw = default_draw({"log_uniform": [20, 200]})
+    terrace_step_nm: Draw = default_draw({"weighted": [[0, 5], [{"log_uniform": [0.5, 5]}, 1]]})
+    terrace_period_px: Draw = default_draw({"log_uniform": [40, 300]})
+    edge_share: Draw = default_draw(0.1)
+    edge_reach: Draw = default_draw({"uniform": [0.02, 0.35]})
+    hole_share: Draw = default_draw(0.04)
+    hole_radius_px: Draw = default_draw({"log_uniform": [20, 150]})
+    taper_px: Draw = default_draw({"log_uniform": [4, 120]})
+    boundary_share: Draw = default_draw(0.1)
+    boundary_tilt_deg: Draw = default_draw({"uniform": [20, 90]})
+    grain_s_xi: Draw = default_draw({"weighted": [[{"normal": [0, 0.6]}, 1], [{"uniform": [1.5, 8]}, 2]]})
+    second_s_xi: Draw = default_draw(None)
+    tear_share: Draw = default_draw(0.04)
+    tear_length_px: Draw = default_draw({"log_uniform": [50, 350]})
+    tear_width_fraction: Draw = default_draw({"log_uniform": [0.01, 0.12]})
+    tear_sag_fraction: Draw = default_draw({"normal": [0, 0.06]})
+    tear_lip_px: Draw = default_draw({"log_uniform": [6, 50]})
+    tear_turn_deg: Draw = default_draw({"log_uniform": [0.5, 25]})
+    twin_share: Draw = default_draw(0.06)
+    twin_count: Draw = default_draw({"weighted": [[1, 2], [{"integers": [2, 5]}, 1]]})
+    twin_width_nm: Draw = default_draw({"log_uniform": [5, 150]})
+    twin_gap_nm: Draw = default_draw({"log_uniform": [10, 300]})
+    deposits: Draw = default_draw({"weighted": [[0, 1], [{"log_uniform": [3, 75]}, 1], [{"uniform": [30, 60]}, 2]]})
+    deposit_radius_px: Draw = default_draw({"log_uniform": [3.5, 11]})
+    deposit_depth: Draw = default_draw({"log_uniform": [0.06, 1.2]})
+    spots: Draw = default_draw({"weighted": [[0, 3], [{"uniform": [0.5, 4]}, 1]]})
+    spot_radius_px: Draw = default_draw({"log_uniform": [20, 140]})
+    near_line_share: Draw = default_draw(0.15)
+    film_depth_nm: Draw = default_draw({"weighted": [[None, 1], [{"log_uniform": [0.6, 6]}, 3]]})
+    trace_length_field: Draw = default_draw({"log_uniform": [0.15, 1.5]})
+    trace_held: Draw = default_draw({"integers": [1, 6]})
 
     def __post_init__(self) -> None:
         for f in fields(self):

@@ -20,6 +20,7 @@ from physics.crystal import Crystal
 from physics.errors import require
 from physics.miller import direction_from_bravais
 from render.cli import run_command
+from render.draw import is_number
 from render.scene import Scene
 from render.tableau_conditions import (
     INCLINATION_DEG,
@@ -184,8 +185,8 @@ def main(argv: list[str]) -> None:
     out = Path(config["out"])
     require(not out.exists() or out.is_dir(), "out", "be a folder or not exist", out)
     for key in ("voltage_kV", "convergence_mrad", "visible_contrast"):
-        require(_is_number(config[key]), key, "be a number", repr(config[key]))
-    require(config["pixel_nm"] is None or (_is_number(config["pixel_nm"]) and config["pixel_nm"] > 0), "pixel_nm", "be > 0 or null", config["pixel_nm"])
+        require(is_number(config[key]), key, "be a number", repr(config[key]))
+    require(config["pixel_nm"] is None or (is_number(config["pixel_nm"]) and config["pixel_nm"] > 0), "pixel_nm", "be > 0 or null", config["pixel_nm"])
     require(config["row"] is None or isinstance(config["row"], list), "row", "be a list of multiples of g, or null", config["row"])
     line, _, planned = tableau(config)
     frames = [frame_of(*parts) for parts in tqdm(planned, desc="tableau", unit="frame", file=sys.stderr)]
@@ -210,7 +211,7 @@ def _line(crystal: Crystal, given: Any) -> tuple[StraightLine, float | None]:
     require(not unknown, "line", f"have only the keys {', '.join(LINE_KEYS)}", ", ".join(map(str, unknown)))
     inclination_deg = parts.pop("inclination_deg", None)
     for key, value in (("inclination_deg", inclination_deg), ("character_deg", parts.get("character_deg"))):
-        require(value is None or _is_number(value), f"line.{key}", "be a number", repr(value))
+        require(value is None or is_number(value), f"line.{key}", "be a number", repr(value))
     for key in ("burgers_uvw", "direction_uvw", "plane_hkl"):
         if parts.get(key) is None:
             continue
@@ -259,20 +260,16 @@ def _several(values: Any, key: str, lengths: tuple[int, ...], whole: bool = True
     require(isinstance(values, list | tuple) and len(values) > 0, key, rule, values)
     several = list(values) if isinstance(values[0], list | tuple) else [values]
     for indices in several:
-        ok = isinstance(indices, list | tuple) and len(indices) in lengths and all(_is_number(i) and (not whole or i == int(i)) for i in indices)
+        ok = isinstance(indices, list | tuple) and len(indices) in lengths and all(is_number(i) and (not whole or i == int(i)) for i in indices)
         require(ok, key, rule, values)
     return [list(indices) for indices in several]
 
 
 def _numbers(values: Any, key: str, least: float = -math.inf) -> list[float]:
     listed = list(values) if isinstance(values, list | tuple) else [values]
-    ok = bool(listed) and all(_is_number(v) and v >= least for v in listed)
+    ok = bool(listed) and all(is_number(v) and v >= least for v in listed)
     require(ok, key, f"be a number{f' >= {least:g}' if least > -math.inf else ''}, or a list of such", values)
     return [float(v) for v in listed]
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _indices(values: list[int]) -> str:

@@ -26,8 +26,9 @@ from render.config import compose
 from render.draw import Fixed
 from render.foil import foil_heights
 from render.mixture import crossing_pairs
+from render.mixture_config import KINDS
 from render.sample import sample, under_condition
-from render.sample_config import KINDS, BeamConfig, SampleConfig
+from render.sample_config import BeamConfig, SampleConfig
 from render.scene import Scene
 from render.space import Space
 from render.surroundings_config import CLEAN
