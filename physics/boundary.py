@@ -35,8 +35,8 @@ class GrainBoundary:
     its planes, after which the first grain goes on unshifted, as is taken here.
 
     Or, without an orientation, its two-beam condition is given: `s_inv_nm`, `xi_g_nm`, and xi_g' as
-    `xi_prime_over_xi` times that; the mean absorption is the first grain's, whose material it is of. A large `s_inv_nm` leaves it bright. `turn_inv_nm_per_um` is how its s changes
-    with x and y (2,), where the foil is bent.
+    `xi_prime_over_xi` times that; the mean absorption is the first grain's, whose material it is of. A large `s_inv_nm`
+    leaves it bright. `turn_inv_nm_per_um` is how its s changes with x and y (2,), where the foil is bent.
 
     Raises InputError for a zero normal, lengths that are not positive, or neither or both of the two ways.
     """

@@ -134,8 +134,7 @@ def grain_reflections(
             continue
         xi_nm = _xi_nm(crystal, beam, hkl[k])
         if near_s[k] * xi_nm <= most_s_xi:
-            # An own length below that of the mean absorption would let one of the waves grow.
-            two_beam = TwoBeam(xi_g_nm=xi_nm, xi_g_prime_nm=max(ratio * xi_nm, xi_0_prime_nm), xi_0_prime_nm=xi_0_prime_nm)
+            two_beam = TwoBeam.with_mean_absorption(xi_nm, ratio * xi_nm, xi_0_prime_nm)
             found.append(GrainReflection(hkl=tuple(int(h) for h in hkl[k]), g_image_inv_nm=frozen_array(g[k], (3,), "g"),
                                          s_inv_nm=float(s[k]), two_beam=two_beam))  # fmt: skip
     return tuple(found)

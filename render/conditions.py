@@ -18,7 +18,7 @@ from physics.foil import Foil
 from physics.miller import direction_from_bravais, plane_from_bravais
 from physics.scattering import shortest_extinction_distance_nm
 from render.draw import Fixed
-from render.sample_config import BeamConfig, FoilConfig, SampleConfig
+from render.sample_config import THICKNESS_FIELDS, BeamConfig, FoilConfig, SampleConfig
 
 # Zones that people tilt to, and the reflections strong enough for two-beam work.
 CUBIC_ZONES = ((0, 0, 1), (1, 0, 1), (1, 1, 1), (1, 1, 2), (0, 1, 3), (1, 2, 3))
@@ -27,7 +27,6 @@ WIDEST_G_INV_NM = 9.0
 LONGEST_XI_NM = 170.0
 SHARE_OF_LOWER_ORDER = 0.1  # of the intensity that g at its Bragg angle would have, 1 / (1 + (s xi_g)^2)
 THINNEST_FOIL_PX = 30
-THICKNESS = ("thickness_nm", "thickness_xi", "thickness_limits_nm", "least_transmission")  # fields of `draw_thickness_nm`
 MOST_TRIES = 100  # draws of a number within limits
 LINE_WIDTH_OVER_XI_EFF = 0.25  # median over simulated realistic scenes; Hirsch et al. (1977) give a third to a fifth
 
@@ -93,11 +92,11 @@ def condition_of_series(entry: Any, crystal: Crystal, beam: BeamCondition, where
         require(number is None or is_number, f"{where}.{key}", "be a number", number)
     changes = {f.name: getattr(beam, f.name) for f in fields(BeamCondition)}
     if given.get("g_hkl") is not None:
-        # The extinction distance given is that of the first g; the specimen's mean absorption stays as it was.
-        xi_0_prime_nm, _ = beam_absorption_nm(crystal, beam)
-        shortest_nm = shortest_extinction_distance_nm(crystal, beam.voltage_kV, debye_waller=beam.debye_waller)
         changes |= {"g_hkl": plane_indices(given["g_hkl"]), "xi_g_nm": None}
         if beam.xi_g_nm is not None and beam.absorption == "convention":
+            # The extinction distance given was that of the first g; the specimen's mean absorption stays as it was.
+            xi_0_prime_nm, _ = beam_absorption_nm(crystal, beam)
+            shortest_nm = shortest_extinction_distance_nm(crystal, beam.voltage_kV, debye_waller=beam.debye_waller)
             mean = max(1.0, xi_0_prime_nm / shortest_nm)
             changes |= {"xi_0_prime_over_shortest_xi": mean, "xi_g_prime_over_xi_g": max(mean, beam.xi_g_prime_over_xi_g)}
     if given.get("zone_axis_uvw") is not None:
@@ -173,7 +172,7 @@ def draw_foil(
     rng: np.random.Generator,
 ) -> Foil:  # fmt: skip
     """A foil of `thickness_nm`, tilted, tapered and bent as drawn."""
-    drawn = {f.name: getattr(config, f.name).draw(rng) for f in fields(config) if f.name not in THICKNESS}
+    drawn = {f.name: getattr(config, f.name).draw(rng) for f in fields(config) if f.name not in THICKNESS_FIELDS}
     normal = drawn["normal_uvw"]
     if normal is not None:
         normal = direction_indices(normal) if len(normal) == 4 else tuple(normal)

@@ -100,6 +100,10 @@ def is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
+def require_within(where: str, value: Any, low: float, high: float) -> None:
+    require(is_number(value) and low <= value <= high, where, f"lie in [{low:g}, {high:g}]", value)
+
+
 def parse(value: Any, field: str) -> Distribution:
     """The distribution that a config value describes. Raises InputError naming `field`."""
     if isinstance(value, Fixed | Between | Normal | Choice):

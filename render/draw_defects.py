@@ -26,7 +26,7 @@ from render.defects_config import FaultBands, FrankLoops, Particles
 from render.draw import Fixed
 from render.mixture_config import Mixture
 from render.scene_rules import plane_normal_image
-from render.slip_planes import FLATTEST_PLANE_DEG, STEEPEST_PLANE_DEG
+from render.slip_planes import inclinations_deg
 from render.space import Space
 
 MOST_PARTICLES = 3000
@@ -158,9 +158,7 @@ def _frank_loop(source: FrankLoops, space: Space, rng: np.random.Generator) -> t
         centre_nm[2] += rng.uniform(-0.5, 0.5) * max(0.0, space.thickness_nm - 2.4 * radius_nm)
         lines, faults = frank_loop(space.crystal, plane_hkl, normal, centre_nm, radius_nm=radius_nm, interstitial=interstitial, aspect=max(aspect, 0.05),
                                    turn_deg=turn_deg, step_nm=min(space.step_nm, radius_nm / 4))  # fmt: skip
-        x_nm, y_nm, z_nm = lines[0].points_nm.T
-        entrance_nm, exit_nm = space.faces(x_nm, y_nm)
-        if (z_nm < entrance_nm - 1).all() and (z_nm > exit_nm + 1).all():
+        if space.holds(lines[0].points_nm):
             return [line.canonical() for line in lines], faults
         radius_nm *= 0.85
     return [], []
@@ -177,8 +175,7 @@ def _fault_plane(space: Space, rng: np.random.Generator) -> tuple[tuple[int, int
     """A close-packed plane that shows a strip, one with fringes under the scene's g by preference."""
     planes = _close_packed(space.crystal)
     normals = np.array([plane_normal_image(plane, space.crystal, space.image_from_crystal) for plane in planes])
-    inclination_deg = np.degrees(np.arccos(np.clip(np.abs(normals[:, 2]), 0, 1)))
-    good = (inclination_deg < STEEPEST_PLANE_DEG) & (inclination_deg > FLATTEST_PLANE_DEG)
+    _, good = inclinations_deg(normals)
     fringed = np.array([abs(np.dot(space.g_hkl, plane) / 3 % 1) > 1e-6 for plane in planes]) | (space.crystal.structure == "hcp")
     candidates = good & fringed if (good & fringed).any() else good if good.any() else np.ones(len(planes), bool)
     k = int(rng.choice(np.flatnonzero(candidates)))

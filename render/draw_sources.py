@@ -98,10 +98,7 @@ def _shapes(
 
 def draw_glide_line(source: GlideLines, space: Space, system: SlipSystem, centre_nm: np.ndarray, rng: np.random.Generator) -> list[Dislocation]:
     plane = draw_glide_plane(space, system, centre_nm, rng)
-    chord_deg = float(np.clip(source.chord_deg.draw(rng), -88, 88))
-    chord_nm = min(steepest_chord_nm(plane, space) / math.cos(math.radians(chord_deg)), 2 * space.reach_nm)
-    shape = LineShape(chord_deg=chord_deg, sag_nm=source.sag_fraction.draw(rng) * chord_nm,
-                      wave_nm=_wave_nm(source.wave_fraction, chord_nm, rng))  # fmt: skip
+    shape = _lone_shape(source, plane, 88.0, space, rng)
     return bow_out(plane, space.faces, along_nm=0.0, shape=shape, step_nm=space.step_nm, reach_nm=space.reach_nm)
 
 
@@ -127,10 +124,7 @@ def draw_threading_line(
 def draw_dipole(source: Dipoles, space: Space, system: SlipSystem, centre_nm: np.ndarray, rng: np.random.Generator) -> list[Dislocation]:
     plane = draw_glide_plane(space, system, centre_nm, rng)
     height_nm = source.height_nm.draw(rng)
-    chord_deg = float(np.clip(source.chord_deg.draw(rng), -80, 80))
-    chord_nm = min(steepest_chord_nm(plane, space) / math.cos(math.radians(chord_deg)), 2 * space.reach_nm)
-    shape = LineShape(chord_deg=chord_deg, sag_nm=source.sag_fraction.draw(rng) * chord_nm,
-                      wave_nm=_wave_nm(source.wave_fraction, chord_nm, rng))  # fmt: skip
+    shape = _lone_shape(source, plane, 80.0, space, rng)
     return dipole(plane, space.faces, height_nm=height_nm, offset_nm=source.offset_fraction.draw(rng) * height_nm,
                   shape=shape, step_nm=space.step_nm, reach_nm=space.reach_nm)  # fmt: skip
 
@@ -153,8 +147,7 @@ def draw_loop(source: Loops, space: Space, system: SlipSystem, centre_nm: np.nda
             normal = plane_normal_image(habit, space.crystal, space.image_from_crystal)
             sign = rng.choice([-1.0, 1.0])
             loop = prismatic_loop(sign * np.array(system.burgers_uvw), habit, normal, centre_nm, radius_nm=shrink * radius_nm, **options)
-        entrance_nm, exit_nm = space.faces(loop.points_nm[:, 0], loop.points_nm[:, 1])
-        if (loop.points_nm[:, 2] < entrance_nm - 1).all() and (loop.points_nm[:, 2] > exit_nm + 1).all():
+        if space.holds(loop.points_nm):
             return [loop]
     return []
 
@@ -169,6 +162,16 @@ def habit_plane(crystal: Crystal, burgers_uvw: tuple[float, ...]) -> tuple[int, 
         if np.abs(hkl - np.round(hkl)).max() < 1e-3:
             return tuple(int(h) for h in np.round(hkl))
     return None
+
+
+def _lone_shape(
+    source: GlideLines | Dipoles, plane: GlidePlane, most_chord_deg: float, space: Space, rng: np.random.Generator
+) -> LineShape:
+    """The shape of a line that no neighbour of its plane restrains."""
+    chord_deg = float(np.clip(source.chord_deg.draw(rng), -most_chord_deg, most_chord_deg))
+    chord_nm = min(steepest_chord_nm(plane, space) / math.cos(math.radians(chord_deg)), 2 * space.reach_nm)
+    return LineShape(chord_deg=chord_deg, sag_nm=source.sag_fraction.draw(rng) * chord_nm,
+                     wave_nm=_wave_nm(source.wave_fraction, chord_nm, rng))  # fmt: skip
 
 
 def _wave_nm(fraction: Distribution, chord_nm: float, rng: np.random.Generator) -> np.ndarray:

@@ -61,17 +61,13 @@ def _kept(lines: list[Dislocation], most: int, space: Space) -> list[Dislocation
 
 def _hanging_together(lines: list[Dislocation]) -> list[list[Dislocation]]:
     """Lines in groups that meet in nodes, as held lines and their traces do."""
-    group_of: dict[bytes, list[Dislocation]] = {}
-    groups: list[list[Dislocation]] = []
+    groups: list[tuple[set[bytes], list[Dislocation]]] = []
     for line in lines:
-        nodes = () if line.closed else (line.points_nm[0].tobytes(), line.points_nm[-1].tobytes())
-        met = [group for group in groups if any(group is group_of.get(node) for node in nodes)]
-        joined = [*(other for group in met for other in group), line]
-        groups = [group for group in groups if not any(group is other for other in met)] + [joined]
-        for other in joined:
-            for end in () if other.closed else (0, -1):
-                group_of[other.points_nm[end].tobytes()] = joined
-    return groups
+        nodes = set() if line.closed else {line.points_nm[end].tobytes() for end in (0, -1)}
+        met = [group for group in groups if group[0] & nodes]
+        joined = nodes.union(*(ends for ends, _ in met)), [*(other for _, among in met for other in among), line]
+        groups = [group for group in groups if not group[0] & nodes] + [joined]
+    return [among for _, among in groups]
 
 
 def _lines_among(lines: list[Dislocation]) -> int:

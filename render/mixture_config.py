@@ -8,7 +8,7 @@ from typing import Any
 
 from physics.errors import require
 from render.defects_config import Dissociation, FaultBands, FrankLoops, Particles
-from render.draw import Draw, Fixed, default_draw, is_number, parse
+from render.draw import Draw, Fixed, default_draw, is_number, parse, require_within
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,10 +162,6 @@ def _check_source_value(value: Any, where: str, name: str) -> None:
     for v in value.values():
         null_ok = v is None and name == "density_inv_m2"
         require(null_ok or (is_number(v) and v >= low), where, f"be >= {low:g}" if low > -math.inf else "be a number", v)
-
-
-def require_within(where: str, value: Any, low: float, high: float) -> None:
-    require(is_number(value) and low <= value <= high, where, f"lie in [{low:g}, {high:g}]", value)
 
 
 # How each kind of scene differs from a Mixture without any sources.

@@ -129,9 +129,7 @@ def _reflections(
 
 
 def _given_condition(specimen: Specimen, grain: GrainBoundary) -> TwoBeam:
-    # An own length below that of the mean absorption would let one of the waves grow.
-    mean_nm = specimen.two_beam.xi_0_prime_nm
-    return TwoBeam(xi_g_nm=grain.xi_g_nm, xi_g_prime_nm=max(grain.xi_g_nm * grain.xi_prime_over_xi, mean_nm), xi_0_prime_nm=mean_nm)
+    return TwoBeam.with_mean_absorption(grain.xi_g_nm, grain.xi_g_nm * grain.xi_prime_over_xi, specimen.two_beam.xi_0_prime_nm)
 
 
 def _given_s_inv_nm(scene: Scene, grain: GrainBoundary) -> np.ndarray:

@@ -19,8 +19,8 @@ from physics.errors import InputError, require
 from physics.miller import plane_from_bravais
 from physics.slip import slip_systems
 from render.camera_config import DetectorConfig
-from render.draw import Draw, Fixed, default_draw, is_number, parse
-from render.mixture_config import KINDS, Mixture, require_within
+from render.draw import Draw, Fixed, default_draw, is_number, parse, require_within
+from render.mixture_config import KINDS, Mixture
 from render.scene import ELASTICITIES, LABELS
 from render.stroke_config import StrokeScene
 from render.surroundings_config import CLEAN, SurroundingsConfig
@@ -88,6 +88,9 @@ class FileScene:
         require(bool(self.file), "scene.file", "name a scene, JSON or .blend", "nothing", "write scene.file=…")
 
 
+THICKNESS_FIELDS = ("thickness_nm", "thickness_xi", "thickness_limits_nm", "least_transmission")  # the thickness follows from all four
+
+
 @dataclass(frozen=True, kw_only=True)
 class FoilConfig:
     """The foil; `thickness_nm` null means `thickness_xi` extinction distances, drawn again while outside
@@ -122,9 +125,10 @@ class FoilConfig:
         _check_range("foil.thickness_limits_nm", self.thickness_limits_nm)
         ok = is_number(self.least_transmission) and 0 < self.least_transmission < 1
         require(ok, "foil.least_transmission", "lie between 0 and 1", self.least_transmission)
-        for f in fields(self)[5:]:
-            for value in getattr(self, f.name).values():
-                require(is_number(value), f"foil.{f.name}", "be a number", value)
+        for f in fields(self):
+            if f.name not in (*THICKNESS_FIELDS, "normal_uvw"):
+                for value in getattr(self, f.name).values():
+                    require(is_number(value), f"foil.{f.name}", "be a number", value)
 
 
 @dataclass(frozen=True, kw_only=True)

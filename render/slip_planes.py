@@ -33,9 +33,8 @@ def draw_slip_system(config: Mixture, space: Space, traces: list[np.ndarray] | N
     """
     systems = _systems(space.crystal, config.family)
     normals = np.array([plane_normal_image(s.plane_hkl, space.crystal, space.image_from_crystal) for s in systems])
-    inclination_deg = np.degrees(np.arccos(np.clip(np.abs(normals[:, 2]), 0, 1)))
+    inclination_deg, good = inclinations_deg(normals)
     strip_px = space.thickness_nm / np.tan(np.radians(np.maximum(inclination_deg, 1e-3))) / space.pixel_nm
-    good = (inclination_deg < STEEPEST_PLANE_DEG) & (inclination_deg > FLATTEST_PLANE_DEG)
     wide = good & (strip_px >= NARROWEST_STRIP_PX)
     # Where no plane is suited, the least steep one that meets the faces is taken.
     candidates = wide if wide.any() else good if good.any() else inclination_deg == inclination_deg.min()
@@ -53,6 +52,12 @@ def draw_slip_system(config: Mixture, space: Space, traces: list[np.ndarray] | N
     if traces is not None:
         traces.append(along[picked])
     return systems[picked]
+
+
+def inclinations_deg(normals: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Angles (S,) of planes with unit `normals` (S, 3) to the image, and which of the planes show a strip."""
+    inclination_deg = np.degrees(np.arccos(np.clip(np.abs(normals[:, 2]), 0, 1)))
+    return inclination_deg, (inclination_deg < STEEPEST_PLANE_DEG) & (inclination_deg > FLATTEST_PLANE_DEG)
 
 
 def draw_glide_plane(space: Space, system: SlipSystem, point_nm: np.ndarray, rng: np.random.Generator) -> GlidePlane:

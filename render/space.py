@@ -15,6 +15,7 @@ from render.foil import FoilShape
 
 STEP_PX, SHORTEST_STEP_NM = 4.0, 1.5
 FINEST_RELIEF_NM = 3.0
+CLEAR_OF_FACES_NM = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,6 +70,12 @@ class Space:
         """The point of the mid-foil over (x, y)."""
         entrance_nm, exit_nm = self.faces(np.array([x_nm]), np.array([y_nm]))
         return np.array([x_nm, y_nm, (entrance_nm[0] + exit_nm[0]) / 2])
+
+    def holds(self, points_nm: np.ndarray) -> bool:
+        """Whether all points (N, 3) lie between the faces, CLEAR_OF_FACES_NM from both."""
+        entrance_nm, exit_nm = self.faces(points_nm[:, 0], points_nm[:, 1])
+        below = points_nm[:, 2] < entrance_nm - CLEAR_OF_FACES_NM
+        return bool((below & (points_nm[:, 2] > exit_nm + CLEAR_OF_FACES_NM)).all())
 
     def length_in_field_nm(self, points_nm: np.ndarray) -> float:
         middles = (points_nm[1:, :2] + points_nm[:-1, :2]) / 2

@@ -65,7 +65,8 @@ def model_name(path: str | os.PathLike[str] | None) -> str:
 def load_model(path: str | os.PathLike[str] | None, device: str = "auto", views: int = 1) -> LoadedModel:
     """The network of a run folder or of a .safetensors file; None or "shipped": the one that comes with the package.
 
-    Lines are found on maps averaged over so many `views` (`train.turned`). Raises InputError for what is not there, is damaged, or does not fit the network that its card describes.
+    Lines are found on maps averaged over so many `views` (`train.turned`).
+    Raises InputError for what is not there, is damaged, or does not fit the network that its card describes.
     """
     path = SHIPPED_WEIGHTS if path in (None, SHIPPED) else Path(path)
     file = path / MODEL_FILE if path.is_dir() else path

@@ -86,7 +86,7 @@ def report_markdown(evaluation: dict[str, Any]) -> str:
         f"# {evaluation['model']} on {evaluation['data']}, {evaluation['split']}\n",
         f"{len(evaluation['images'])} images, {first.get('true_curves', 0)} true curves, {first.get('crossings', 0)} crossings. "
         f"Lines match within {evaluation.get('tolerance_px', 3):g} px unless the row says otherwise. "
-        + (f"Maps are means over {evaluation['views']} views of each image. " if evaluation.get("views", 1) > 1 else "")
+        + (f"The maps that the network's lines are traced on are means over {evaluation['views']} views of each image. " if evaluation.get("views", 1) > 1 else "")
         + "[low, high]: 95 % intervals from resampling the images. Wall seconds an image: "
         + ", ".join(f"{name} {cell(metrics.get('seconds_per_image'))}" for name, metrics in results.items())
         + ".\n",

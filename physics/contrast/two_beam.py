@@ -36,6 +36,11 @@ class TwoBeam:
             object.__setattr__(self, name, value)
         require(math.isfinite(self.xi_g_nm), "xi_g_nm", "be finite", self.xi_g_nm)
 
+    @classmethod
+    def with_mean_absorption(cls, xi_g_nm: float, xi_g_prime_nm: float, xi_0_prime_nm: float) -> TwoBeam:
+        """Raises xi_g' to xi_0' where it falls below: one of the two waves would grow."""
+        return cls(xi_g_nm=xi_g_nm, xi_g_prime_nm=max(xi_g_prime_nm, xi_0_prime_nm), xi_0_prime_nm=xi_0_prime_nm)
+
     @property
     def coupling_inv_nm(self) -> complex:
         """q = 1/xi_g + i/xi_g', the complex coupling of the two beams."""

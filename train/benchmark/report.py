@@ -91,7 +91,7 @@ def verdict(benchmark: dict[str, Any]) -> list[str]:
     if views:
         said.append(f"views in the training that ended with the weights: {', '.join(f'{row} {count}' for row, count in views.items())}")
     if benchmark.get("views", 1) > 1:
-        said.append(f"the model's maps are means over {benchmark['views']} views of each image")
+        said.append(f"{MODEL}: its maps are means over {benchmark['views']} views of each image, those of the other rows of one")
     return said + [f"left out: {name}: {reason}" for name, reason in benchmark["left_out"].items()]
 
 
