@@ -3,7 +3,7 @@
 Without a line means less its own field and what half-spaces at its outcrops add to it (`physics.strain.half_spaces`). Against
 columns of the Scene that lacks it, with surfaces of its own, in crowded frames of the benchmark: equal in an endless crystal,
 within 0.003 to 0.04 of the incident beam, rms, in a relaxed foil, where lines change columns by 0.02 to 0.19. What the faces add to
-a line that meets none of them steeply, and in an anisotropic crystal to any, stays behind.
+a line that meets none of them steeply stays behind.
 
 Axes: P profiles, M columns of each.
 """

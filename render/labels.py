@@ -7,8 +7,7 @@ benchmark's split `sparse` every eighth vertex lies more than 3 px from where th
 the other sign; in two of `forest` one in five and two in five.
 
 `Scene.labels` "alone" asks for that: the two-beam intensity across the line by itself in the perfect foil
-(`label_profiles`), some ten times as fast. Relaxed faces are half-spaces at its outcrops (`physics.strain.half_spaces`), in an
-anisotropic crystal they are left out. Against columns 0.1 nm apart through the code that makes the image, 0.5 nm slices
+(`label_profiles`), some ten times as fast. Relaxed faces are half-spaces at its outcrops (`physics.strain.half_spaces`). Against columns 0.1 nm apart through the code that makes the image, 0.5 nm slices
 (`benchmarks/labels.py`): 95 to 99 % of the probes of curved lines have a contrast within 5 % of itself or 0.005, whichever is
 more, and 95 to 98 % a half-width within 10 % or 0.25 px; the others have two extremes, or a shoulder near half of one, that
 nearly balance. The place of the image is good to 0.04 nm (median) and 0.3 nm (95 %).

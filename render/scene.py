@@ -52,8 +52,8 @@ class Scene:
 
     `shape` (Y, X) pixels of `pixel_nm`. `visible_contrast` is the |contrast| from which a label is visible.
     `slice_nm` is the integration step down the foil before refinement near lines; `core_nm` the radius a of
-    the non-singular core (Cai et al. 2006). `surfaces` relaxes the faces of the foil (`physics.strain.plate`,
-    `anisotropic_plate`); off, the lines run on through them as in an endless crystal. `elasticity` "isotropic" takes the
+    the non-singular core (Cai et al. 2006). `surfaces` relaxes the faces of the foil (`physics.strain.plate`);
+    off, the lines run on through them as in an endless crystal. `elasticity` "isotropic" takes the
     Voigt-Reuss-Hill average, "anisotropic" the crystal's own stiffness. `foil_renderer` is what makes the foil's height maps: "numpy", or
     "bpy X.Y.Z" with the version that must be present to reproduce the bytes. `contrast` "stroke" draws the lines with the
     pens of `strokes` on blended backgrounds instead of computing their image (`render.strokes`); "composite" lays their computed

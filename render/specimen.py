@@ -27,11 +27,10 @@ from physics.misorientation import shown_foil
 from physics.particle_discs import disc_lines
 from physics.polygon import polygon_covers
 from physics.slip_trace import SLIP_TRACE
-from physics.strain.anisotropic_plate import anisotropic_plate_corrections
 from physics.strain.foil_frame import FoilFaces
 from physics.strain.green import rotated_stiffness
 from physics.strain.half_spaces import HalfSpaces, half_spaces, no_half_spaces
-from physics.strain.plate import PlateField, plate_correction
+from physics.strain.plate import PlateField, plate_corrections
 from physics.strain.segments import Segments, segments_of
 from render.foil import FoilMaps, FoilShape, scene_foil_maps
 from render.scene import Scene
@@ -181,14 +180,10 @@ def _plate_fields(scene: Scene, specimen: Specimen) -> tuple[PlateField, ...] | 
         return None
     directions = specimen.directions_inv_nm
     grid_nm = max(SURFACE_GRID_NM, SURFACE_GRID_PX * scene.pixel_nm)
-    if specimen.stiffness_image_GPa is not None:
-        return anisotropic_plate_corrections(
-            lines, directions, faces, stiffness_image_GPa=specimen.stiffness_image_GPa, core_nm=scene.core_nm, grid_nm=grid_nm
-        )
-    return tuple(
-        plate_correction(lines, g, faces, poisson_ratio=specimen.poisson_ratio, core_nm=scene.core_nm, grid_nm=grid_nm)
-        for g in directions
-    )
+    return plate_corrections(
+        lines, directions, faces, poisson_ratio=specimen.poisson_ratio, stiffness_image_GPa=specimen.stiffness_image_GPa,
+        core_nm=scene.core_nm, grid_nm=grid_nm,
+    )  # fmt: skip
 
 
 def foil_faces(scene: Scene, specimen: Specimen) -> FoilFaces | None:
@@ -203,7 +198,7 @@ def lines_alone(scene: Scene, specimen: Specimen, lines: tuple) -> tuple[HalfSpa
     """Each of `lines` as if it were the only one, with what the faces add where they are relaxed, for each of the Specimen's
     directions.
 
-    In an anisotropic crystal nothing is added. A slip trace, level with the face above it, is screened by its mirror image of
+    A slip trace, level with the face above it, is screened by its mirror image of
     opposite b, which frees a face of the tractions of a screw, and of the greater part of an edge's.
     """
     screened = scene.surfaces and any(line.kind == SLIP_TRACE for line in lines)  # labels ask for traces by themselves
@@ -216,7 +211,7 @@ def lines_alone(scene: Scene, specimen: Specimen, lines: tuple) -> tuple[HalfSpa
 def outcrops_in_place(scene: Scene, specimen: Specimen) -> tuple[HalfSpaces, ...]:
     """What the faces add to each line of the Scene by itself, numbered as in `segments`, for each of the Specimen's directions.
 
-    For lines that run on as those of `plate_fields`. Nothing where the faces are not relaxed or the crystal is anisotropic.
+    For lines that run on as those of `plate_fields`. Nothing where the faces are not relaxed.
     """
     every = segments(scene, specimen)
     return _half_spaces(every, int(every.line.max(initial=-1)) + 1, scene, specimen, scene.surfaces, straight_on=False)
@@ -225,12 +220,12 @@ def outcrops_in_place(scene: Scene, specimen: Specimen) -> tuple[HalfSpaces, ...
 def _half_spaces(
     own: Segments, lines: int, scene: Scene, specimen: Specimen, relaxed: bool, straight_on: bool = True
 ) -> tuple[HalfSpaces, ...]:
-    faces = foil_faces(scene, specimen) if relaxed and specimen.stiffness_image_GPa is None and len(own) else None
+    faces = foil_faces(scene, specimen) if relaxed and len(own) else None
     if faces is None:
         return (no_half_spaces(own, lines),) * len(specimen.directions_inv_nm)
     return half_spaces(
-        own, lines, specimen.directions_inv_nm, faces, poisson_ratio=specimen.poisson_ratio, core_nm=scene.core_nm,
-        straight_on=straight_on,
+        own, lines, specimen.directions_inv_nm, faces, poisson_ratio=specimen.poisson_ratio,
+        stiffness_image_GPa=specimen.stiffness_image_GPa, core_nm=scene.core_nm, straight_on=straight_on,
     )  # fmt: skip
 
 

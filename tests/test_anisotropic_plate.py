@@ -7,17 +7,19 @@ from physics.contrast.columns import ColumnGrid, column_image
 from physics.contrast.two_beam import TwoBeam
 from physics.crystal import Crystal
 from physics.errors import InputError
-from physics.strain.anisotropic import depth_gradient, distortion, medium
-from physics.strain.anisotropic_plate import anisotropic_plate_corrections
+from physics.strain.anisotropic import depth_gradient, distortion
 from physics.strain.anisotropic_through import through_profiles
-from physics.strain.anisotropic_traction import sheet_tractions, traction_rows, tractions
-from physics.strain.foil_frame import FoilFaces, monomials
+from physics.strain.anisotropic_waves import add_differences, kinked_transforms, line_waves
+from physics.strain.foil_frame import ENDLESS_NM, FoilFaces, monomials
 from physics.strain.green import rotated_stiffness, stiffness_tensor
-from physics.strain.plate import plate_correction
+from physics.strain.half_spaces import half_spaces
+from physics.strain.line_waves import DEEPEST
+from physics.strain.plate import plate_correction, plate_corrections
 from physics.strain.plate_field import add_plate_points
 from physics.strain.plate_impedance import impedance, plate_waves
 from physics.strain.plate_modes import isotropic_plate
 from physics.strain.segments import Segments
+from physics.strain.through import THIN
 from physics.strain.through import through_profiles as isotropic_profiles
 
 NU, CORE_NM = 0.33, 0.5
@@ -111,35 +113,104 @@ def test_waves_solve_equilibrium_in_depth_by_chebyshev_collocation(k_h):
     assert np.abs(waves - on_nodes).max() < 1e-5 * np.abs(on_nodes).max()
 
 
-def test_rows_are_the_tractions_of_the_distortion():
-    stiffness, points = turned_copper(), np.random.default_rng(0).uniform(-40, 40, (30, 3))
-    line = Segments(start_nm=[[-30, 5, 8], [0, 0, 2]], end_nm=[[0, 0, 2], [20.0, 9, -30]], burgers_nm=[[0.2, 0.15, 0.1]] * 2, line=[0, 0])
-    axes = np.linalg.qr(np.random.default_rng(1).normal(size=(3, 3)))[0]
-    crystal = medium(stiffness)
-    rows = traction_rows(line, axes[2], axes, crystal, CORE_NM, degrees=(crystal.degree, crystal.degree))
-    gradient = distortion(line, points, stiffness, CORE_NM)
-    exact = np.einsum("ia,b,abms,pms->ip", axes, axes[2], stiffness_tensor(stiffness), gradient)
-    assert np.abs(tractions(rows, points) - exact).max() < 1e-9 * np.abs(exact).max()
+LOOPS = {
+    "skew": np.array([[-6.0, -4, 1], [7, -3, -2], [5, 6, 0.5], [-4, 5, -1]]),
+    "flat": np.array([[-6.0, -4, 1], [7, -4, 1], [7, 6, 1], [-6, 6, 1]]),  # its sides have waves along which nothing decays
+}
+LOOP_BURGERS_NM = np.array([[0.2, 0.15, 0.1], [0.2, 0.15, 0.1], [0.2, 0.15, 0.1], [0.2, 0.15, 0.1]])
+METALS = {"cu": turned_copper(), "w": Crystal.from_material("w").stiffness_GPa, "zn": Crystal.from_material("zn").stiffness_GPa, "isotropic": isotropic_stiffness()}
 
 
-@pytest.mark.parametrize(("kind", "allowed"), [(np.float32, 1e-3), (np.float64, 1e-3)])
-def test_patches_of_a_sheet_sum_to_direct_tractions(kind, allowed):
-    rows = traction_rows(MIXED, np.array([0, 0, 1.0]), np.eye(3), medium(turned_copper()), CORE_NM)
-    surface = np.array([[-150.0, 4, 0, 0, 0, 0], [-150.0, 0, 4, 0, 0, 0], [50.0, 0.1, 0, 1e-3, 0, 0]])
-    sheet = sheet_tractions(rows, surface, (75, 75), kind)
-    i, j = np.random.default_rng(0).integers(0, 75, (2, 200))
-    points = (surface @ np.stack([j**0, j, i, j * j, i * j, i * i]).astype(float)).T
-    exact = tractions(rows, points)
-    assert np.sqrt(((sheet[:, i, j] - exact) ** 2).mean()) < allowed * np.sqrt((exact**2).mean())
+def tractions(start, end, burgers_nm, points, stiffness):
+    """sigma.Z (3, P) of a line's pieces."""
+    line = Segments(start_nm=start, end_nm=end, burgers_nm=burgers_nm, line=np.zeros(len(start), int))
+    return np.einsum("ams,pms->ap", stiffness_tensor(stiffness)[:, 2], distortion(line, points, stiffness, 1e-6))
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+@pytest.mark.parametrize("metal", METALS)
+def test_waves_of_a_loop_are_those_of_its_tractions(metal, loop):
+    count, length, half, stiffness = 192, 384.0, 9.0, METALS[metal]
+    plate, step = impedance(stiffness), length / count
+    start, end = LOOPS[loop], np.roll(LOOPS[loop], -1, axis=0)
+    at = step * np.arange(count)
+    x, y = (v.ravel() for v in np.meshgrid(at - length / 2, at - length / 2))
+    kx, ky = np.meshgrid(2 * np.pi * np.fft.rfftfreq(count, step), 2 * np.pi * np.fft.fftfreq(count, step))
+    shifts = np.stack([p[:, :2] / length + 0.5 for p in (start, end)])
+    none = np.zeros((2, 4), dtype=int)
+    closed, _ = line_waves(start, end, LOOP_BURGERS_NM, none, shifts, kx, ky, half, plate)
+    single, _ = line_waves(start, end, LOOP_BURGERS_NM, none, shifts, kx, ky, half, plate, 0.3)
+    assert np.abs(single - closed).max() < 1e-5 * np.abs(closed).max()
+    # The sums are those of a loop in a box: its tractions, which fall as 1/r^3, are missed there by 1e-3 of their sum.
+    k = np.hypot(kx, ky)
+    chosen = (k > 0.15) & (k * (half + 2) < DEEPEST)  # waves that decay by more are left out
+    for face, z in enumerate((half, -half)):
+        sheet = tractions(start, end, LOOP_BURGERS_NM, np.stack([x, y, 0 * x + z], axis=1), stiffness).reshape(3, count, count)
+        summed = np.fft.rfft2(sheet) * step**2
+        assert np.abs(closed[face] - summed)[:, chosen].max() < 2e-3 * np.abs(summed).max()
+
+
+@pytest.mark.parametrize("side", [1.0, -1.0])
+@pytest.mark.parametrize("metal", METALS)
+def test_waves_of_an_endless_line_follow_its_tractions_round_the_outcrop(metal, side):
+    stiffness, burgers = METALS[metal], LOOP_BURGERS_NM[:1]
+    plate, k, half = impedance(stiffness), 0.3, 20.0
+    inner, outer = np.array([0.5, 0.3, 0.8 * side]) / np.linalg.norm([0.5, 0.3, 0.8]), np.array([0, 0, side])
+    angles = plate.angles_rad
+    circle = np.stack([np.cos(angles), np.sin(angles), 0 * angles], axis=1)
+    start, end = np.array([-ENDLESS_NM * inner, [0, 0, 0]]), np.array([[0, 0, 0], ENDLESS_NM * outer])
+    # Tractions tau(psi)/r have the transform tau^(theta)/k, tau^ = 2 pi sum_m (-i)^|m| tau_m e^{i m theta}.
+    m = np.abs(np.fft.fftfreq(len(angles), 1 / len(angles)))
+    tau = tractions(start, end, np.tile(burgers, (2, 1)), circle, stiffness)
+    expected = 2 * np.pi * np.fft.ifft(np.fft.fft(tau, axis=-1) * (-1j) ** m, axis=-1)
+    closed = kinked_transforms(inner[None], outer[None], burgers, np.array([side]), plate)[0]
+    # The endless lines end at 100 um, and what is nudged apart is 1e-4 off.
+    assert np.abs(closed - expected).max() < 2e-4 * np.abs(expected).max()
+    kx, ky = (np.array([k * v(angles[:1])]) for v in (np.cos, np.sin))
+    lift, marked = [0, 0, side * half], np.array([[0, 1], [1, 0]])
+    both, own = line_waves(start + lift, end + lift, np.tile(burgers, (2, 1)), marked, np.zeros((2, 2, 2)), kx, ky, half, plate)
+    face = 0 if side > 0 else 1
+    for part in (both, own[0]):
+        assert np.abs(part[face, :, 0, 0] * k - closed[:, 0]).max() < 1e-6 * np.abs(closed).max()
+    assert np.abs(own[0, 1 - face]).max() == 0 and np.abs(own[1]).max() == 0
+
+
+@pytest.mark.parametrize("face", [0, 1])
+def test_differences_of_half_space_fields_put_on_both_faces_what_equilibrium_in_depth_says(face):
+    stiffness, weights, shift, thickness, angle, k = turned_copper(), np.array([1.0, -2, 1]), 3.0, 20.0, 0.7, 0.15
+    plate, kx, ky = impedance(stiffness), np.array([[k * math.cos(angle)]]), np.array([[k * math.sin(angle)]])
+    tau = np.random.default_rng(0).normal(size=(2, 3))
+    own, load = np.zeros((2, 3, 1, 1), complex), np.zeros((2, 3, 1, 1), complex)
+    own[face, :, 0, 0] = tau[0] + 1j * tau[1]
+    add_differences(own, weights, shift, kx, ky, thickness, plate, load)
+    # Waves of Stroh's eigenvalue problem that decay away from the face.
+    c, m, n = stiffness_tensor(stiffness), np.array([math.cos(angle), math.sin(angle), 0]), np.array([0, 0, 1.0])
+    q, r, t = (np.einsum("i,ijkl,l->jk", x, c, y) for x, y in ((m, m), (m, n), (n, n)))
+    p, v = np.linalg.eig(np.block([[np.zeros((3, 3)), np.eye(3)], [-np.linalg.solve(t, q), -np.linalg.solve(t, r + r.T)]]))
+    chosen = p.imag < 0 if face == 0 else p.imag > 0
+    p, traction = p[chosen], r.T @ v[:3, chosen] + t @ v[:3, chosen] * p[chosen]
+    away, amplitudes = -1 if face == 0 else 1, np.linalg.solve(traction, own[face, :, 0, 0])
+    for at, far in ((face, 0.0), (1 - face, thickness)):
+        depth = far + shift * np.arange(len(weights))
+        expected = -sum(w * traction @ (amplitudes * np.exp(1j * k * p * away * d)) for w, d in zip(weights, depth))
+        assert np.abs(load[at, :, 0, 0] - expected).max() < 1e-6 * np.abs(tau).max()
+
+
+def test_half_spaces_of_an_isotropic_stiffness_are_the_isotropic_ones():
+    faces, options = FoilFaces.flat(100, (160, 160), (0.1, -0.2, 1)), {"poisson_ratio": NU, "core_nm": CORE_NM}
+    closed = half_spaces(MIXED, 1, [G], faces, **options)[0]
+    mine = half_spaces(MIXED, 1, [G], faces, stiffness_image_GPa=isotropic_stiffness(), **options)[0]
+    assert np.allclose(mine.places, closed.places) and closed.tables.shape == mine.tables.shape == (2, *mine.tables.shape[1:])
+    assert np.abs(mine.tables - closed.tables).max() < 1e-3 * np.abs(closed.tables).max()
 
 
 def test_endless_normal_of_an_isotropic_plate_is_the_isotropic_one():
     stiffness, heights, e = isotropic_stiffness(), np.linspace(0.5, -0.5, 7), np.array([0.1, 0.3, -1])
-    mine = through_profiles(G[None], e[None], medium(stiffness), impedance(stiffness), np.eye(3), heights)[0]
-    closed = isotropic_profiles(G, e, NU, heights)
+    mine = through_profiles(G[None], e, impedance(stiffness), heights)[0]
+    closed = isotropic_profiles(G, e, NU, heights, THIN)
     half = closed.shape[-1] // 2
     for part, first in ((closed[..., :half], 0), (closed[..., half:], mine.shape[-1] // 2)):
-        assert np.abs(mine[..., first : first + half] - part).max() < 1e-6 * np.abs(closed).max()
+        assert np.abs(mine[..., first : first + half] - part).max() < 5e-4 * np.abs(closed).max()  # eigenvalues nudged apart
 
 
 @pytest.mark.parametrize("normal", [(0, 0, 1), (0.3, -0.5, 1)])
@@ -147,9 +218,9 @@ def test_isotropic_stiffness_gives_the_isotropic_correction(normal):
     faces = FoilFaces.flat(100, (160, 160), normal)
     points = np.random.default_rng(0).uniform(-70, 70, (400, 3)) * [1, 1, 0.6]
     points[:, 2] += monomials(points[:, 0], points[:, 1]) @ (faces.entrance + faces.exit) / 2
-    options = {"core_nm": CORE_NM}
-    mine = anisotropic_plate_corrections(MIXED, G, faces, stiffness_image_GPa=isotropic_stiffness(), **options)[0]
-    closed = at_points(plate_correction(MIXED, G, faces, poisson_ratio=NU, **options), faces, points)
+    options = {"core_nm": CORE_NM, "poisson_ratio": NU}
+    mine = plate_corrections(MIXED, G, faces, stiffness_image_GPa=isotropic_stiffness(), **options)[0]
+    closed = at_points(plate_correction(MIXED, G, faces, **options), faces, points)
     error = at_points(mine, faces, points) - closed
     assert np.sqrt((error**2).mean()) < 0.01 * np.sqrt((closed**2).mean())
 
@@ -169,7 +240,7 @@ def test_end_on_screw_along_c_follows_the_series_with_stretched_depth(metal):
     # Torsion about the axis of a hexagonal crystal: Eshelby and Stroh's with depth stretched by sqrt(c66/c44).
     stiffness, rng = Crystal.from_material(metal).stiffness_GPa, np.random.default_rng(0)
     faces, line = FoilFaces.flat(100, (256, 256)), endless([0, 0, 1], [0, 0, 1.0], (0.3, 0.7, 0))
-    plate = anisotropic_plate_corrections(line, [1, 0, 0], faces, stiffness_image_GPa=stiffness, core_nm=CORE_NM)[0]
+    plate = plate_corrections(line, [1, 0, 0], faces, poisson_ratio=NU, stiffness_image_GPa=stiffness, core_nm=CORE_NM)[0]
     stretch = math.sqrt(stiffness[5, 5] / stiffness[3, 3])
     for r in (2.0, 4.0, 9.0, 30.0, 80.0):
         angle, z = rng.uniform(0, 2 * math.pi, 60), rng.uniform(-50, 50, 60)
@@ -187,7 +258,7 @@ def test_tractions_vanish_on_both_faces_of_copper(normal):
     n, rng, c = faces.normal_image, np.random.default_rng(1), stiffness_tensor(turned_copper())
     along = np.cross(n, [[1, 0, 0], [0, 1, 0]])
     plates = [
-        anisotropic_plate_corrections(MIXED, np.eye(3), faces, stiffness_image_GPa=stiffness, core_nm=CORE_NM, direction=e)
+        plate_corrections(MIXED, np.eye(3), faces, poisson_ratio=NU, stiffness_image_GPa=stiffness, core_nm=CORE_NM, direction=e)
         for e in np.eye(3)
     ]  # fmt: skip
     for side in (1, -1):
@@ -207,20 +278,20 @@ def test_tractions_vanish_on_both_faces_of_copper(normal):
 def test_several_contractions_are_each_alone_and_bad_input_is_refused():
     faces, stiffness = FoilFaces.flat(60, (60, 60)), turned_copper()
     points = np.random.default_rng(0).uniform(-25, 25, (40, 3))
-    both = anisotropic_plate_corrections(MIXED, [G, 2 * G[::-1]], faces, stiffness_image_GPa=stiffness, core_nm=CORE_NM)
-    alone = anisotropic_plate_corrections(MIXED, 2 * G[::-1], faces, stiffness_image_GPa=stiffness, core_nm=CORE_NM)
+    both = plate_corrections(MIXED, [G, 2 * G[::-1]], faces, poisson_ratio=NU, stiffness_image_GPa=stiffness, core_nm=CORE_NM)
+    alone = plate_corrections(MIXED, 2 * G[::-1], faces, poisson_ratio=NU, stiffness_image_GPa=stiffness, core_nm=CORE_NM)
     assert np.allclose(at_points(both[1], faces, points), at_points(alone[0], faces, points), rtol=1e-5, atol=1e-8)
     assert np.abs(depth_gradient(both[0].segments, G, points, stiffness, CORE_NM)).max() > 0
     for change in ({"grid_nm": 0}, {"stiffness_image_GPa": -stiffness}):
         with pytest.raises(InputError):
-            anisotropic_plate_corrections(MIXED, G, faces, **{"stiffness_image_GPa": stiffness, "core_nm": CORE_NM, **change})
+            plate_corrections(MIXED, G, faces, **{"poisson_ratio": NU, "stiffness_image_GPa": stiffness, "core_nm": CORE_NM, **change})
 
 
 def test_isotropic_relaxation_shows_in_an_image_of_copper():
     stiffness, faces = turned_copper(), FoilFaces.flat(100, (96, 96))
     beam, g = TwoBeam(xi_g_nm=29, xi_g_prime_nm=290, xi_0_prime_nm=290), np.array([4.79, 0, 0])
     grid = ColumnGrid.flat((96, 96), 1.0, 100, 0.0)
-    own = anisotropic_plate_corrections(MIXED, g, faces, stiffness_image_GPa=stiffness, core_nm=CORE_NM)
+    own = plate_corrections(MIXED, g, faces, poisson_ratio=NU, stiffness_image_GPa=stiffness, core_nm=CORE_NM)
     isotropic = plate_correction(MIXED, g, faces, poisson_ratio=0.34, core_nm=CORE_NM)
     images = [
         column_image(MIXED, g, beam, grid, poisson_ratio=0.34, core_nm=CORE_NM, stiffness_image_GPa=stiffness, plate=plate)[0]

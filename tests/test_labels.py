@@ -245,10 +245,12 @@ def crowded(**changes):
     return scene(*lines, foil=Foil(thickness_nm=160), pixel_nm=1.0, shape=(192, 192), **changes)
 
 
-@pytest.mark.parametrize(("surfaces", "share"), [(False, 1e-3), (True, 0.25)])
-def test_contrast_is_that_of_the_picture_with_the_line_against_the_picture_without_it(surfaces, share):
+@pytest.mark.parametrize(
+    ("surfaces", "elasticity", "share"), [(False, "isotropic", 1e-3), (True, "isotropic", 0.25), (True, "anisotropic", 0.25)]
+)
+def test_contrast_is_that_of_the_picture_with_the_line_against_the_picture_without_it(surfaces, elasticity, share):
     """The profiles behind the labels of crowded lines are those of the Scenes that lack each; those of lines by themselves are not."""
-    specimen = crowded(surfaces=surfaces)
+    specimen = crowded(surfaces=surfaces, elasticity=elasticity)
     placed = Specimen.of(specimen)
     probed = probe(specimen, placed)
     across, numbers = across_nm(probed.reach_nm), probed.numbers[probed.curves.probe_curve]
@@ -262,7 +264,8 @@ def test_contrast_is_that_of_the_picture_with_the_line_against_the_picture_witho
         lines = segments(of, placed) if plates is None else plates[0].segments
         return column_values(
             lines, placed.g_image_inv_nm, placed.two_beam, x_nm[chosen].ravel(), y_nm[chosen].ravel(), 80.0, -80.0, 0.0,
-            poisson_ratio=placed.poisson_ratio, core_nm=of.core_nm, slice_nm=2.0, plate=plates,
+            poisson_ratio=placed.poisson_ratio, stiffness_image_GPa=placed.stiffness_image_GPa, core_nm=of.core_nm, slice_nm=2.0,
+            plate=plates,
         )[0].reshape(x_nm[chosen].shape)  # fmt: skip
 
     wanted = np.empty_like(relative)

@@ -1,6 +1,6 @@
 """What a free surface adds to the field of a line where it leaves a foil of any elastic stiffness.
 
-As in `outcrop`: tractions tau(psi)/r round the outcrop of a straight line have the transform tau^(theta)/k, and what
+As in `outcrop`: tractions round the outcrop of a straight line have the transform tau^(theta)/k (`anisotropic_waves`), and what
 answers them is 1/R times a function of direction. With P, r of `plate_impedance` the integral over k is elementary,
 
     -1/(4 pi^2) int r.[i (n.x + d P)^-1].tau^ dtheta,   n = (cos theta, sin theta),
@@ -10,7 +10,7 @@ r of opposite directions are conjugate. The inverse is the adjugate over the det
 is taken to within one step of the edge of the table, where d = 0 and the sum is one over harmonics of r.tau^. Between
 them, and beyond the edge where interpolation looks, stands the cubic through four rings.
 
-Axes: O outcrops, A angles, F functions, N directions of a table, (W, W) its grid.
+Axes: O outcrops, A angles, G contractions, N directions of a table, (W, W) its grid.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ from functools import lru_cache
 
 import numpy as np
 
-from physics.strain.outcrop import ANGLES as TRACTION_ANGLES
 from physics.strain.outcrop import GRID, HALF_GRID, MARGIN
 from physics.strain.plate_impedance import ANGLES, Impedance
 
@@ -30,22 +29,18 @@ RINGS = 1 - np.arange(4) / HALF_GRID
 RING_ANGLES = 128
 
 
-def outcrop_tables(
-    medium: Impedance, g: np.ndarray, e: np.ndarray, tau: np.ndarray, sides: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Tables (O, F, W, W) of R times g.du/de and (O, 3, W, W) of R times sigma.Z, for tractions tau (O, 3, A).
+def outcrop_tables(medium: Impedance, g: np.ndarray, e: np.ndarray, tau_hat: np.ndarray, sides: np.ndarray) -> np.ndarray:
+    """Tables (G, O, W, W) of R times g.du/de, for tractions of the transforms tau_hat (O, 3, A).
 
-    `g`, `e` (F, 3) in the foil's frame; sides (O,) are 1 for the upper face, -1 for the lower.
+    g (G, 3) and e (3,) in the foil's frame; sides (O,) are 1 for the upper face, -1 for the lower.
     """
     upper = np.asarray(sides) > 0
-    tau_hat = _transform(tau)
+    tau_hat = tau_hat.transpose(2, 1, 0).copy()
     tau_hat[..., upper] = tau_hat[..., upper].conj()
-    # sigma.Z first, then the contractions.
-    contractions = np.stack([medium.responses(*pair) for pair in zip(np.atleast_2d(g), np.atleast_2d(e))], axis=1)
-    r = np.concatenate([np.broadcast_to(np.eye(3), (ANGLES, 3, 3)), contractions], axis=1)
+    r = np.stack([medium.responses(each, e) for each in g], axis=1)
     p, adjugate = medium.decay, _adjugate(medium.decay)
     trace = np.einsum("aii->a", p)
-    # Numerator (n.x)^2 q0 + (n.x) d q1 + d^2 q2, columns (O F).
+    # Numerator (n.x)^2 q0 + (n.x) d q1 + d^2 q2, columns (O G).
     q = np.stack([
         (r @ matrix @ tau_hat).transpose(0, 2, 1).reshape(ANGLES, -1)
         for matrix in (np.eye(3), trace[:, None, None] * np.eye(3) - p, adjugate)
@@ -62,17 +57,7 @@ def outcrop_tables(
     table[outside] = ring_to_grid @ np.concatenate([_on_edge(q[0]).astype(np.float32), values[inner:]])
     table = table.T.reshape(len(upper), -1, GRID, GRID)
     table[upper] = table[upper, :, ::-1, ::-1]
-    return table[:, 3:], table[:, :3]
-
-
-def _transform(tau: np.ndarray) -> np.ndarray:
-    """tau^ (A, 3, O) at the impedance's angles: 2 pi sum_m (-i)^|m| tau_m e^{i m theta}."""
-    m = np.fft.fftfreq(TRACTION_ANGLES, 1 / TRACTION_ANGLES)
-    c = np.fft.fft(tau, axis=-1) / TRACTION_ANGLES * (-1j) ** np.abs(m)
-    c[..., TRACTION_ANGLES // 2] = 0
-    full = np.zeros((*tau.shape[:-1], ANGLES), dtype=complex)
-    full[..., m.astype(int)] = c
-    return 2 * np.pi * ANGLES * np.fft.ifft(full, axis=-1).transpose(2, 1, 0)
+    return np.ascontiguousarray(table.transpose(1, 0, 2, 3))
 
 
 def _adjugate(p: np.ndarray) -> np.ndarray:

@@ -133,22 +133,10 @@ class CutLines:
     @property
     def segments(self) -> Segments:
         """Inner parts and continuation together."""
-        return self.chords(0.0)
-
-    def chords(self, length_nm: float, sign: int = 1) -> Segments:
-        """The same with inner parts joined up to a length, and Burgers vectors times a sign."""
-        a, b = merged(self.inside, length_nm), self.continuation
+        a, b = self.inside, self.continuation
         return Segments(
             start_nm=np.concatenate([a.start_nm, b.start_nm]), end_nm=np.concatenate([a.end_nm, b.end_nm]),
-            burgers_nm=sign * np.concatenate([a.burgers_nm, b.burgers_nm]), line=np.concatenate([a.line, b.line]),
-        )  # fmt: skip
-
-    def normals(self, sign: int = 1) -> Segments:
-        """The endless normals (G), Burgers vectors times a sign."""
-        reach = ENDLESS_NM * self.normal
-        return Segments(
-            start_nm=self.through_place_nm - reach, end_nm=self.through_place_nm + reach,
-            burgers_nm=sign * self.through_burgers_nm, line=np.arange(len(self.through_place_nm)),
+            burgers_nm=np.concatenate([a.burgers_nm, b.burgers_nm]), line=np.concatenate([a.line, b.line]),
         )  # fmt: skip
 
 
@@ -252,16 +240,6 @@ def _gathered(
     # What goes up above comes up from below: half of both together, also where a line ends within the foil.
     np.add.at(through, group, side[:, None] * burgers / 2)
     return group, middle, through
-
-
-def kinks(cut: CutLines, chosen: np.ndarray) -> Segments:
-    """The straight lines of `chosen` outcrops (2 O segments): endless inside, then as they are continued outside."""
-    place = cut.place_nm[chosen]
-    inner, outer = place - ENDLESS_NM * cut.outward[chosen], place + ENDLESS_NM * cut.onward[chosen]
-    return Segments(
-        start_nm=np.concatenate([inner, place]), end_nm=np.concatenate([place, outer]),
-        burgers_nm=np.tile(cut.burgers_nm[chosen], (2, 1)), line=np.tile(np.arange(len(chosen)), 2),
-    )  # fmt: skip
 
 
 def heights_nm(points: np.ndarray, faces: FoilFaces) -> tuple[np.ndarray, np.ndarray]:

@@ -1,7 +1,7 @@
 """What the faces add to d(g.u)/dd of one line alone: at each outcrop the exact correction of the half-space there.
 
 `plate` corrects all lines of a foil together. Of one line it is, within a foil's thickness of an outcrop, nearly that of a
-half-space (`outcrop`), which leaves tractions on the other face. Screws of 100 nm of aluminium, g.b = 0, whose contrast is
+half-space (`outcrop`, `anisotropic_outcrop`), which leaves tractions on the other face. Screws of 100 nm of aluminium, g.b = 0, whose contrast is
 all the faces': end-on -0.29 against the plate's -0.26, at 45 degrees -0.39 against -0.37; nearer than 20 degrees to the
 faces a third is missing. Lines that leave at less than `GRAZING` have no such correction.
 
@@ -20,6 +20,7 @@ from physics.strain.foil_frame import FoilFaces, cut_lines
 from physics.strain.isotropic import DOWN
 from physics.strain.outcrop import GRID
 from physics.strain.plate import ENDLESS_WINDOW_NM, PlateField, outcrop_tables
+from physics.strain.plate_elasticity import elasticity_of
 from physics.strain.segments import Segments
 
 # Sine of the angle to the face below which a line has no correction.
@@ -52,9 +53,9 @@ class HalfSpaces:
 
 def half_spaces(
     segments: Segments, lines: int, g_image_inv_nm: ArrayLike, faces: FoilFaces, *, poisson_ratio: float, core_nm: float,
-    straight_on: bool = True,
+    stiffness_image_GPa: ArrayLike | None = None, straight_on: bool = True,
 ) -> tuple[HalfSpaces, ...]:  # fmt: skip
-    """The corrections of `lines` lines with `segments`, each alone, in an isotropic crystal, for each of the g (R, 3).
+    """The corrections of `lines` lines with `segments`, each alone, for each of the g (G, 3).
 
     `straight_on` False: to the field of lines that run on along the foil's normal outside, as a plate's do.
     """
@@ -63,12 +64,12 @@ def half_spaces(
     chosen = cut.steep(GRAZING)
     chosen = chosen[np.argsort(cut.line[chosen], kind="stable")]
     first = np.searchsorted(cut.line[chosen], np.arange(lines + 1))
-    found = (outcrop_tables(cut, chosen, faces, g, e, poisson_ratio) for g in every_g)
+    places, tables_of_g = outcrop_tables(cut, chosen, faces, every_g, e, elasticity_of(poisson_ratio, stiffness_image_GPa, faces))
     return tuple(
         HalfSpaces(
             segments=segments, first=first, places=places, tables=tables, foil_from_image=faces.foil_from_image, core_nm=core_nm
         )
-        for places, tables in found
+        for tables in tables_of_g
     )
 
 

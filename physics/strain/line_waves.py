@@ -56,7 +56,7 @@ def line_waves(
     chained = np.zeros(len(start_nm), dtype=np.bool_)
     chained[1:] = (start_nm[1:] == end_nm[:-1]).all(axis=1)
     columns = -(-kx.shape[1] // LANES) * LANES
-    across, up = _powers(shifts[:, :, 0], columns), _powers(shifts[:, :, 1], kx.shape[0] // 2 + 1)
+    across, up = powers(shifts[:, :, 0], columns), powers(shifts[:, :, 1], kx.shape[0] // 2 + 1)
     over_threads(
         _rows, kx.shape[0], start_nm, end_nm, burgers_nm, chained, outcrops, across, up, across.astype(np.float32), up.astype(np.float32),
         kx, ky, half_nm, poisson_ratio, single_from_inv_nm, out,
@@ -64,7 +64,7 @@ def line_waves(
     return out[0], out[1:]
 
 
-def _powers(shifts: np.ndarray, count: int) -> np.ndarray:
+def powers(shifts: np.ndarray, count: int) -> np.ndarray:
     """exp(-2 pi i n shifts) for n < count: real and imaginary parts (2, count, *shifts.shape), moved last but one."""
     steps = np.repeat(np.exp(-2j * np.pi * shifts)[..., None], count, axis=-1)
     steps[..., 0] = 1.0

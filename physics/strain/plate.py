@@ -3,11 +3,11 @@
 The bulk field of the lines leaves tractions sigma.n on both faces; the correction is the field of a plate loaded
 with their opposite. Two parts make it up:
 
-- Near an outcrop it goes as 1/R. There stands H, the exact correction of a half-space (`outcrop`), in a
+- Near an outcrop it goes as 1/R. There stands H, the exact correction of a half-space (`outcrop`, `anisotropic_outcrop`), in a
   combination sum_j c_j H(d + d_j) of depths whose tractions fall as (D/r)^4 beyond D: it takes the singular part
   and leaves a load that a grid resolves.
-- The rest is solved wave by wave, exp(i k.X), as a plate of the foil's mean thickness (`plate_modes`). The load of a wave
-  is summed over the lines in closed form (`line_waves`), so that each is in balance by itself: a force or moment left over
+- The rest is solved wave by wave, exp(i k.X), as a plate of the foil's mean thickness (`plate_modes`, `plate_impedance`). The load
+  of a wave is summed over the lines in closed form (`line_waves`, `anisotropic_waves`), so that each is in balance by itself: a force or moment left over
   would come back as 1/k^3. What an outcrop's combination of H takes off and puts on is closed for each wave as well
   (`outcrop_waves`). A line acts in the plate at its depth below the nearer face (`plate_lines`).
 - Waves are shared out (`plate_levels`): short ones to a fine grid little larger than the field, longer ones to ever coarser
@@ -18,19 +18,22 @@ The plate is unbounded and its field vanishes far from all lines: s is that of t
 field. Nothing is left free, neither a turn nor a bend of the whole foil. Lines are continued outside so that
 connected ones come together again (`foil_frame.cut_lines`); the sum does not depend on how.
 
-Approximations: isotropic elasticity, for an anisotropic crystal too; the faces are parallel in the solution (a wedge or
-a bend enters through the depths at which lines lie and depth is taken: wrong by about the wedge angle in rad, or
-thickness times curvature); the core's spread is left out of the loads and of H, so that within 2 core radii of an outcrop
-the field is cut off at R = a; waves shorter than two grid steps are left out: what a line nearer to a face than a step, or
-one that leaves at less than 9 degrees to it and has no H, changes within a step of it is missing.
+Every part is that of the isotropic crystal or of the crystal's own stiffness (`plate_elasticity`).
 
-Axes: S segments, O outcrops, (Y, X) grid over the image, Q depths.
+Approximations: the faces are parallel in the solution (a wedge or a bend enters through the depths at which lines lie and depth
+is taken: wrong by about the wedge angle in rad, or thickness times curvature); the core's spread is left out of the loads and of
+H, so that within 2 core radii of an outcrop the field is cut off at R = a; waves shorter than two grid steps are left out: what a
+line nearer to a face than a step, or one that leaves at less than 9 degrees to it and has no H, changes within a step of it is
+missing; in a crystal whose slowest waves go deeper than exp(-kd) outcrops' H is shifted farther and cut off later.
+
+Axes: S segments, O outcrops, G contractions, (Y, X) grid over the image, Q depths.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import numba
 import numpy as np
@@ -41,15 +44,8 @@ from physics.frozen import frozen_array
 from physics.parallel import over_threads
 from physics.strain.foil_frame import CutLines, FoilFaces, cut_lines
 from physics.strain.isotropic import DOWN
-from physics.strain.line_waves import line_waves
-from physics.strain.outcrop import (
-    GRID,
-    from_table,
-    isotropic_tables,
-    place_in_table,
-    table_angles_rad,
-)  # fmt: skip
-from physics.strain.outcrop_waves import add_differences, kinked_lines, kinked_transforms
+from physics.strain.outcrop import from_table, place_in_table
+from physics.strain.plate_elasticity import Elasticity, elasticity_of
 from physics.strain.plate_field import window
 from physics.strain.plate_grid import (
     FAR_DEPTHS,
@@ -66,22 +62,9 @@ from physics.strain.plate_grid import (
     wave_vectors,
 )  # fmt: skip
 from physics.strain.plate_levels import CHORD, REACH, SHARES, handed_on, level_box
-from physics.strain.plate_lines import (
-    PlateLines,
-    led_off,
-    normals,
-    outcrop_tangents,
-    plate_lines,
-    turns,
-)
-from physics.strain.plate_modes import (
-    MIRROR,
-    MIRROR_TRACTION,
-    isotropic_gradient,
-    isotropic_plate,
-)  # fmt: skip
+from physics.strain.plate_lines import PlateLines, led_off, normals, outcrop_tangents, plate_lines, turns
 from physics.strain.segments import Segments
-from physics.strain.through import THIN, through_field, through_profiles
+from physics.strain.through import through_field
 
 # sum_j c_j H(d + j D), j = 0..4: fourth difference, D in grid steps.
 DIFFERENCE = np.array([1.0, -4.0, 6.0, -4.0, 1.0])
@@ -92,6 +75,8 @@ SHIFT_STEPS = np.array([1.7, 0.8])
 # Where H is left to the grid wholly, and where the difference is cut off, in grid steps.
 WINDOW_STEPS = 5.0
 REACH_STEPS = np.array([12.0, 7.0])
+# How shift and reach grow with that of a crystal's slowest wave.
+SHIFT_POWER, REACH_POWER = 0.4, 1.3
 # How much farther that may be for lines at a small angle to the face.
 STRETCH = 2.5
 # Sine of the angle to the face below which a line grazes it: no H, its load is left to the grid's waves.
@@ -136,29 +121,33 @@ class PlateField:
         )  # fmt: skip
 
 
-def plate_correction(
+def plate_corrections(
     segments: Segments,
     g_image_inv_nm: ArrayLike,
     faces: FoilFaces,
     *,
     poisson_ratio: float,
     core_nm: float,
+    stiffness_image_GPa: ArrayLike | None = None,
     grid_nm: float = 4.0,
     padding: float = 1.5,
     direction: ArrayLike = DOWN,
     straight_on: bool = False,
-) -> PlateField:
-    """Correction to d(g.u)/dd (or the derivative along another `direction`) for the lines inside `faces`.
+) -> tuple[PlateField, ...]:
+    """Corrections to d(g.u)/dd, or the derivative along another `direction`, for the lines inside `faces` and each g (G, 3).
 
-    `straight_on` continues the lines along their tangents at first instead of the normal, with the same sum.
-    `padding` is the fine box over the field; long waves have larger boxes of their own.
+    Isotropic, or of the stiffness (6, 6) in the image frame. `straight_on` continues the lines along their tangents at first
+    instead of the normal, with the same sum. `padding` is the fine box over the field; long waves have larger boxes of their
+    own. Raises InputError for lengths that make no grid and a stiffness that is not symmetric and positive definite.
     """
     fine, fractions = fine_box(faces, grid_nm, padding)
-    g, e = frozen_array(g_image_inv_nm, (3,), "g_image_inv_nm"), frozen_array(direction, (3,), "direction")
-    cut = cut_lines(segments, faces, straight_on)
-    ends = _ends(cut, faces, g, e, poisson_ratio)
+    g, e = frozen_array(np.atleast_2d(g_image_inv_nm), (None, 3), "g_image_inv_nm"), frozen_array(direction, (3,), "direction")
+    cut, rotation = cut_lines(segments, faces, straight_on), faces.foil_from_image
+    elasticity = elasticity_of(poisson_ratio, stiffness_image_GPa, faces)
+    ends = _ends(cut, faces, g, e, elasticity)
     plate = _Plate(
-        cut=cut, ends=ends, faces=faces, thickness_nm=faces.thickness_nm, poisson_ratio=poisson_ratio, g=g, e=e
+        cut=cut, ends=ends, faces=faces, thickness_nm=faces.thickness_nm, elasticity=elasticity,
+        g=np.ascontiguousarray([rotation @ each for each in g]), e=rotation @ e,
     )  # fmt: skip
     values = plate.near(fine, fractions)
     if len(cut.segments):
@@ -167,10 +156,18 @@ def plate_correction(
             values += spread_over(plate.far(level, box, np.linspace(0, 1, FAR_DEPTHS)), box, fine, fractions)
         if len(cut.through_place_nm):
             values += plate.through(fine, fractions)
-    return field_of(
-        values, fine, fractions, cut, faces, places=ends.places, tables=ends.tables, shift_steps=SHIFT_STEPS[ends.kinds],
-        reach_steps=ends.reach_steps, core_nm=core_nm,
+    return tuple(
+        field_of(
+            part, fine, fractions, cut, faces, places=ends.places, tables=tables, shift_steps=ends.shift_steps,
+            reach_steps=ends.reach_steps, core_nm=core_nm,
+        )
+        for part, tables in zip(values, ends.tables)
     )  # fmt: skip
+
+
+def plate_correction(segments: Segments, g_image_inv_nm: ArrayLike, faces: FoilFaces, **options: Any) -> PlateField:
+    """`plate_corrections` of one g (3,)."""
+    return plate_corrections(segments, [g_image_inv_nm], faces, **options)[0]
 
 
 def field_of(
@@ -194,56 +191,60 @@ def field_of(
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _Ends:
-    """Outcrops (O, 4), tables (O, W, W) of the derivative in the foil frame, kinds (0: steep, 1: not)."""
+    """Outcrops (O, 4), tables (G, O, W, W) of the derivative in the foil frame, kinds (0: steep, 1: not).
+
+    Shifts of H for each kind (2,) and each outcrop, and where the difference is cut off.
+    """
 
     places: np.ndarray
     tables: np.ndarray
     kinds: np.ndarray
+    shifts_of_kinds: np.ndarray
     reach_steps: np.ndarray
+
+    @property
+    def shift_steps(self) -> np.ndarray:
+        return self.shifts_of_kinds[self.kinds]
 
 
 def outcrop_tables(
-    cut: CutLines, chosen: np.ndarray, faces: FoilFaces, g: np.ndarray, e: np.ndarray, nu: float
+    cut: CutLines, chosen: np.ndarray, faces: FoilFaces, g: np.ndarray, e: np.ndarray, elasticity: Elasticity
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Places (O, 4) in the foil frame, the side last, and tables of the derivative (O, W, W) of `chosen` outcrops."""
-    rotation, sides, angles = faces.foil_from_image, cut.side[chosen], table_angles_rad()
+    """Places (O, 4) in the foil frame, the side last, and tables of the derivative (G, O, W, W) of `chosen` outcrops, for each g."""
+    rotation, sides = faces.foil_from_image, cut.side[chosen]
     inner, outer = (t[chosen] for t in outcrop_tangents(cut, faces))
-    tau_hat = kinked_transforms(kinked_lines(inner, outer, cut.burgers_nm[chosen] @ rotation.T, sides), angles, nu)
-    tables = np.zeros((len(chosen), GRID, GRID))
-    for side in (1.0, -1.0):
-        at = np.flatnonzero(sides == side)
-        if len(at):
-            mirror = MIRROR if side < 0 else np.ones(3)
-            flip = MIRROR_TRACTION if side < 0 else np.ones(3)
-            response = isotropic_gradient(angles, nu, mirror * (rotation @ g), mirror * (rotation @ e))
-            tables[at] = isotropic_tables(response, tau_hat[at] * flip[:, None])
+    tables = elasticity.outcrop_tables(
+        inner, outer, cut.burgers_nm[chosen] @ rotation.T, sides, np.array([rotation @ each for each in g]), rotation @ e
+    )
     return np.concatenate([cut.place_nm[chosen] @ rotation.T, sides[:, None]], axis=1), tables
 
 
-def _ends(cut: CutLines, faces: FoilFaces, g: np.ndarray, e: np.ndarray, nu: float) -> _Ends:
+def _ends(cut: CutLines, faces: FoilFaces, g: np.ndarray, e: np.ndarray, elasticity: Elasticity) -> _Ends:
     chosen = cut.steep(GRAZING)
-    places, tables = outcrop_tables(cut, chosen, faces, g, e, nu)
+    places, tables = outcrop_tables(cut, chosen, faces, g, e, elasticity)
     # The tractions of a line at a small angle to the face vary over its own depth, not over r.
     sine = np.abs(cut.outward[chosen] @ faces.foil_from_image[2])
     kinds = (sine < STEEP).astype(int)
-    reach_steps = REACH_STEPS[kinds] * np.clip(0.7 / np.maximum(sine, 1e-3), 1, STRETCH)
-    return _Ends(places=places, tables=tables, kinds=kinds, reach_steps=reach_steps)
+    reach_steps = REACH_STEPS[kinds] * elasticity.reach**REACH_POWER * np.clip(0.7 / np.maximum(sine, 1e-3), 1, STRETCH)
+    return _Ends(
+        places=places, tables=tables, kinds=kinds, shifts_of_kinds=SHIFT_STEPS * elasticity.reach**SHIFT_POWER, reach_steps=reach_steps
+    )
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _Plate:
-    """One plate and the lines in it, to be solved on one grid or another."""
+    """One plate and the lines in it, to be solved on one grid or another; g (G, 3) and e (3,) in the foil's frame."""
 
     cut: CutLines
     ends: _Ends
     faces: FoilFaces
     thickness_nm: float
-    poisson_ratio: float
+    elasticity: Elasticity
     g: np.ndarray
     e: np.ndarray
 
     def near(self, box: Box, fractions: np.ndarray) -> np.ndarray:
-        """The plate's answer (Y, X, Q), at fractions (Q,) of the depth, to what the fine box holds of the lines' load."""
+        """The plate's answer (G, Y, X, Q), at fractions (Q,) of the depth, to what the fine box holds of the lines' load."""
         kx, ky = wave_vectors(box, self.faces)
         kinds = np.zeros(len(self.cut.place_nm), dtype=np.int64)
         kinds[self.cut.steep(GRAZING)] = 1 + self.ends.kinds
@@ -253,8 +254,8 @@ class _Plate:
         rows, columns = (np.flatnonzero(share.max(axis=axis) > 0) for axis in (1, 0))
         corner = np.ix_(rows, columns)
         load[:, :, rows[:, None], columns] -= share[corner] * self.waves(self.chords, box, kx[corner], ky[corner])[0]
-        for lines, shift_steps in zip(own, SHIFT_STEPS):
-            add_differences(lines, DIFFERENCE, box.step_nm * shift_steps, kx, ky, self.thickness_nm, load)
+        for lines, shift_steps in zip(own, self.ends.shifts_of_kinds):
+            self.elasticity.add_differences(lines, DIFFERENCE, box.step_nm * shift_steps, kx, ky, self.thickness_nm, load)
         return self.answer(load, kx, ky, box, fractions)
 
     def far(self, level: int, box: Box, fractions: np.ndarray) -> np.ndarray:
@@ -273,11 +274,9 @@ class _Plate:
         """Tractions (2, 3, Y, X) of a box's waves, and those that outcrops' straight lines have on their own face."""
         lines = led_off(lines, box, self.faces)
         shifts = np.stack([turns(p, box, self.faces) for p in (lines.start_nm, lines.end_nm)])
-        return line_waves(
-            lines.start_nm, lines.end_nm, lines.burgers_nm, lines.outcrops, shifts, kx, ky, self.thickness_nm / 2, self.poisson_ratio,
-            # Longer waves, of which coarser grids have a share, bend a plate by many times their own traction.
-            single_from_inv_nm=REACH / (SHARES[0] * self.thickness_nm),
-        )  # fmt: skip
+        # Longer waves, of which coarser grids have a share, bend a plate by many times their own traction.
+        single_from_inv_nm = REACH / (SHARES[0] * self.thickness_nm)
+        return self.elasticity.line_waves(lines, shifts, kx, ky, self.thickness_nm / 2, single_from_inv_nm)
 
     @cached_property
     def chords(self) -> PlateLines:
@@ -285,26 +284,22 @@ class _Plate:
         return plate_lines(self.cut, self.faces, CHORD * self.thickness_nm, np.zeros(len(self.cut.place_nm), dtype=np.int64))
 
     def through(self, fine: Box, fractions: np.ndarray) -> np.ndarray:
-        """The plate's answer (Y, X, Q) to the endless normals of unbounded plates."""
-        rotation = self.faces.foil_from_image
+        """The plate's answer (G, Y, X, Q) to the endless normals of unbounded plates."""
         longest, heights = SHARES[-1], np.linspace(0.5, -0.5, THROUGH_DEPTHS)
-        profiles = through_profiles(rotation @ self.g, rotation @ self.e, self.poisson_ratio, heights, THIN, longest)
+        profiles = self.elasticity.through_profiles(self.g, self.e, heights, longest)
         points = ThroughPoints.over(self.faces, fine, fractions, longest)
         places, burgers = normals_in_plate(self.cut, self.faces)
-        return points.on_grid(through_field(places / longest, burgers, profiles, points.x / longest, points.y / longest))
+        x, y = points.x / longest, points.y / longest
+        return points.on_grid(np.stack([through_field(places / longest, burgers, p, x, y) for p in profiles]))
 
     def answer(self, load: np.ndarray, kx: np.ndarray, ky: np.ndarray, box: Box, fractions: np.ndarray) -> np.ndarray:
-        """The plate's answer (Y, X, Q) on the wanted part of a box to tractions (2, 3, Y, X // 2 + 1) of its waves."""
+        """The plate's answer (G, Y, X, Q) on the wanted part of a box to tractions (2, 3, Y, X // 2 + 1) of its waves."""
         rotation = self.faces.foil_from_image
         cell = box.step_nm**2 * np.linalg.det(self.faces.foil_from_xy)
         load = -load / cell
         silence_half_way(load, box)
-        # Single precision is ample for a correction: 1e-7 of it.
-        out = np.empty((len(fractions), *kx.shape), dtype=np.complex64)
-        over_threads(
-            isotropic_plate, len(kx), load[0], load[1], kx, ky, self.thickness_nm / 2, self.poisson_ratio,
-            rotation @ self.g, rotation @ self.e, rotation[:2, 2] / rotation[2, 2], (0.5 - fractions) * self.thickness_nm, out,
-        )  # fmt: skip
+        drift = rotation[:2, 2] / rotation[2, 2]
+        out = self.elasticity.answer(load, kx, ky, self.thickness_nm / 2, self.g, self.e, drift, (0.5 - fractions) * self.thickness_nm)
         return from_waves(out, box)
 
 

@@ -1,7 +1,6 @@
 """Grids on which a plate's load and answer live, and the ways between places, waves and depths: for any elasticity.
 
-`plate` and `anisotropic_plate` differ in tractions, outcrops and waves; boxes, transforms, far levels' interpolation
-and the final splines are these.
+Boxes, transforms, far levels' interpolation and the final splines; what depends on the stiffness is `plate_elasticity`.
 
 Axes: (Y, X) grid over the image, Q depths, N nodes, P points.
 """
@@ -20,7 +19,7 @@ from scipy.interpolate import make_interp_spline
 
 from physics.errors import require
 from physics.parallel import over_threads
-from physics.strain.foil_frame import CutLines, FoilFaces, monomials
+from physics.strain.foil_frame import CutLines, FoilFaces
 from physics.strain.plate_field import CROWDING, depth_fractions
 
 MARGIN_STEPS = 6
@@ -28,10 +27,6 @@ MARGIN_STEPS = 6
 LEAST_BORDER = 3.0
 # Depths at which far fields are reckoned, evenly from face to face.
 THROUGH_DEPTHS, FAR_DEPTHS = 7, 9
-# Levels of ever more spread-out lines: core and border round the fine box in thicknesses; grid points over a core radius.
-SPREADS = (0.25, 1.0)
-BORDERS = (24, 72)
-SPREAD_POINTS = 2.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,12 +72,6 @@ def fine_box(faces: FoilFaces, grid_nm: float, padding: float) -> tuple[Box, np.
     return Box(step_nm=step, padded=tuple(padded), counts=tuple(counts)), depth_fractions(depths)
 
 
-def far_box(fine: Box, level: int, thickness_nm: float) -> Box:
-    """The coarser and larger box of a level of spread-out lines."""
-    step = SPREADS[level] * thickness_nm / SPREAD_POINTS
-    return coarser_box(fine, step, [n + BORDERS[level] * thickness_nm for n in fine.size_nm])
-
-
 def coarser_box(fine: Box, step_nm: float, least_nm: Sequence[float]) -> Box:
     """A box of a wider step and at least that width and height, of which what lies over the fine one's wanted part is wanted."""
     padded = [_fast_even(math.ceil(n / step_nm)) for n in least_nm]
@@ -103,23 +92,6 @@ def _fast_even(least: int) -> int:
     return n
 
 
-def surfaces(faces: FoilFaces, box: Box) -> list[np.ndarray]:
-    """The upper and the lower face (3, 6) of the plate as functions of grid indices, for `sheet_tractions`."""
-    lift = faces.thickness_nm / 2 * faces.foil_from_image[2]
-    return [_surface(face, side * lift, box) for side, face in ((1.0, faces.entrance), (-1.0, faces.exit))]
-
-
-def _surface(face: np.ndarray, lift: np.ndarray, box: Box) -> np.ndarray:
-    """A face as a function of grid indices; `lift` leads from the mid-plane to the plate's face."""
-    corners = np.array([(0, 0), (1, 0), (0, 1), (2, 0), (1, 1), (0, 2)], dtype=float)
-    j, i = corners.T
-    step = box.step_nm
-    x, y = (first_nm(n, step) + step * at + d for n, at, d in zip(box.padded, (j, i), lift))
-    points = np.stack([x, y, monomials(x, y) @ face])
-    # `sheet` orders the squares as j^2, ij, i^2, as monomials(j, i) does.
-    return np.linalg.solve(monomials(j, i), points.T).T
-
-
 def wave_vectors(box: Box, faces: FoilFaces) -> tuple[np.ndarray, np.ndarray]:
     """kx, ky (Y, X // 2 + 1) in the plate of a box's waves."""
     columns, rows = box.padded
@@ -127,23 +99,6 @@ def wave_vectors(box: Box, faces: FoilFaces) -> tuple[np.ndarray, np.ndarray]:
         np.meshgrid(2 * np.pi * np.fft.rfftfreq(columns, box.step_nm), 2 * np.pi * np.fft.fftfreq(rows, box.step_nm))
     )
     return tuple(np.ascontiguousarray(k) for k in np.einsum("ji,jyx->iyx", np.linalg.inv(faces.foil_from_xy), k_image))
-
-
-def to_waves(
-    load: np.ndarray, box: Box, faces: FoilFaces, held_nm: float | None = None
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Transform (2, 3, Y, X // 2 + 1) of what cancels a load, and the wave vectors kx, ky in the plate.
-
-    With `held_nm` the plate lies on a foundation that gives way over that length and no further.
-    """
-    transform = -fft.rfft2(load, workers=numba.get_num_threads())
-    columns, rows = box.padded
-    silence_half_way(transform, box)
-    kx, ky = wave_vectors(box, faces)
-    if held_nm is not None:
-        k4 = (kx * kx + ky * ky) ** 2 * held_nm**4
-        transform *= k4 / (1 + k4)
-    return transform, kx, ky
 
 
 def silence_half_way(waves: np.ndarray, box: Box) -> None:

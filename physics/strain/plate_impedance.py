@@ -41,12 +41,14 @@ SERIES, SMALL = 8, 0.5
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Impedance:
-    """P and Y (A, 3, 3) of `angles_rad` (A,) in a foil's frame, Y in 1/GPa, and (nn)^-1 (3, 3) for k = 0."""
+    """P and Y (A, 3, 3) of `angles_rad` (A,) in a foil's frame, Y in 1/GPa, (nn)^-1 (3, 3) for k = 0, and the stiffness
+    C_ijkl (3, 3, 3, 3) in GPa."""
 
     angles_rad: np.ndarray
     decay: np.ndarray
     compliance: np.ndarray
     normal_compliance: np.ndarray
+    stiffness: np.ndarray
 
     @property
     def slowest_decay(self) -> float:
@@ -82,7 +84,7 @@ def _impedance(stiffness_bytes: bytes) -> Impedance:
     p = n3 @ y + n1.transpose(0, 2, 1)
     return Impedance(
         angles_rad=angles, decay=np.concatenate([p, -p.conj()]), compliance=np.concatenate([y, -y.conj()]),
-        normal_compliance=n2[0],
+        normal_compliance=n2[0], stiffness=c,
     )  # fmt: skip
 
 
@@ -103,7 +105,7 @@ def _stroh_blocks(c: np.ndarray, m: np.ndarray, n: np.ndarray) -> tuple[np.ndarr
 
 def plate_waves(
     medium: Impedance, loads: np.ndarray, kx: np.ndarray, ky: np.ndarray, half_nm: float, g: np.ndarray, e: np.ndarray,
-    drift: np.ndarray, z_nodes: np.ndarray,
+    drift: np.ndarray, z_nodes: np.ndarray, dtype: type = np.complex128,
 ) -> np.ndarray:
     """g.du/de (N, G, Q, Y, X) of a plate with prescribed sigma.Z on its faces.
 
@@ -113,17 +115,17 @@ def plate_waves(
     tractions ask; net forces are dropped, its middle neither turns nor stretches.
     """
     g, e = np.atleast_2d(g), np.atleast_2d(e)
-    responses = _padded(np.stack([medium.responses(*pair) for pair in zip(g, e)]), 1)
+    responses = padded(np.stack([medium.responses(*pair) for pair in zip(g, e)]), 1)
     uniform = np.einsum("gj,jk,g->gk", g, medium.normal_compliance, e[:, 2])
-    out = np.empty((len(loads), len(g), len(z_nodes), *kx.shape), dtype=np.complex128)
+    out = np.empty((len(loads), len(g), len(z_nodes), *kx.shape), dtype=dtype)
     over_threads(
         _solve, len(kx), np.ascontiguousarray(loads), np.ascontiguousarray(kx), np.ascontiguousarray(ky),
-        float(half_nm), _padded(medium.decay, 0), responses, uniform, np.asarray(drift, dtype=np.float64), z_nodes, out,
+        float(half_nm), padded(medium.decay, 0), responses, uniform, np.asarray(drift, dtype=np.float64), z_nodes, out,
     )  # fmt: skip
     return out
 
 
-def _padded(table: np.ndarray, axis: int) -> np.ndarray:
+def padded(table: np.ndarray, axis: int) -> np.ndarray:
     """Knots over a turn with the few before and behind it."""
     pad = [(0, 0)] * table.ndim
     pad[axis] = (BEFORE, BEHIND)
@@ -166,7 +168,7 @@ def _exponential(p, factor, out, work):
 
 
 @numba.njit(cache=True, error_model="numpy")
-def _invert(a, out):
+def invert(a, out):
     for i in range(3):
         j, k = (i + 1) % 3, (i + 2) % 3
         for l in range(3):
@@ -233,7 +235,7 @@ def _solve(begin, end, loads, kx, ky, half_nm, decay, responses, uniform, drift,
             for a in range(3):
                 for b in range(3):
                     system[a, b] = (1.0 if a == b else 0.0) - system[a, b]
-            _invert(system, inverse)
+            invert(system, inverse)
             phase = x * drift[0] + y * drift[1]
             for q in range(depths):
                 turns[q] = np.exp(1j * phase * z_nodes[q])
