@@ -10,6 +10,8 @@ Axes: P profiles, M columns of each.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from physics.contrast.columns import column_values
@@ -36,13 +38,14 @@ def profiles_in_place(curves: Curves, numbers: np.ndarray, reach_nm: float, scen
         return np.empty(x_nm.shape, np.float32)
     plates = plate_fields(scene, specimen)
     lines = segments(scene, specimen) if plates is None else plates[0].segments
-    with_line = intensity(lines, plates, x_nm, y_nm, scene, specimen)
+    columns = _Columns.at(x_nm, y_nm, scene, specimen)
+    with_line = columns.intensity(lines, plates, scene, specimen)
     without = np.empty_like(with_line)
     outcrops = outcrops_in_place(scene, specimen)
     for number in np.unique(numbers).tolist():
         chosen = numbers == number
         rest, less = _without(number, lines, plates, outcrops)
-        without[chosen] = intensity(rest, less, x_nm[chosen], y_nm[chosen], scene, specimen)
+        without[chosen] = columns.of(chosen).intensity(rest, less, scene, specimen)
     # In the dark of another line the background of the foil counts.
     perfect = perfect_intensity(x_nm, y_nm, scene, specimen).mean(axis=1, keepdims=True)
     least = np.maximum(np.maximum(without, perfect), LEAST_BACKGROUND)
@@ -51,14 +54,47 @@ def profiles_in_place(curves: Curves, numbers: np.ndarray, reach_nm: float, scen
 
 def intensity(lines: Segments, plates: Plates, x_nm: np.ndarray, y_nm: np.ndarray, scene: Scene, specimen: Specimen) -> np.ndarray:
     """Intensity (P, M) of the beam that makes the picture in columns at (x, y), without inelastic electrons and deposits."""
-    faces = (values.ravel() for values in surroundings(x_nm, y_nm, scene, specimen))
-    heights_nm, phases_rad = sheet_heights(scene, specimen, x_nm.ravel(), y_nm.ravel())
-    physics = column_physics(scene, specimen, plates, specimen.spread) | {"slice_nm": max(scene.slice_nm, PROBE_SLICE_NM)}
-    every = column_values(
-        lines, specimen.g_image_inv_nm, specimen.two_beam, x_nm.ravel(), y_nm.ravel(), *faces,
-        fault_z_nm=heights_nm, fault_phase_rad=phases_rad, **physics,
-    )  # fmt: skip
-    return np.asarray(every[wanted_beam(scene, specimen)]).reshape(x_nm.shape)
+    return _Columns.at(x_nm, y_nm, scene, specimen).intensity(lines, plates, scene, specimen)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Columns:
+    """Columns at x, y (P, M): `surroundings` (3, P, M), and heights (F, P, M) and phases of the faults and discs in them."""
+
+    x_nm: np.ndarray
+    y_nm: np.ndarray
+    surroundings: np.ndarray
+    heights_nm: np.ndarray | None
+    phases_rad: np.ndarray | None
+
+    @classmethod
+    def at(cls, x_nm: np.ndarray, y_nm: np.ndarray, scene: Scene, specimen: Specimen) -> _Columns:
+        heights_nm, phases_rad = sheet_heights(scene, specimen, x_nm.ravel(), y_nm.ravel())
+        return cls(
+            x_nm=x_nm, y_nm=y_nm, surroundings=np.array(surroundings(x_nm, y_nm, scene, specimen)),
+            heights_nm=None if heights_nm is None else heights_nm.reshape(-1, *x_nm.shape), phases_rad=phases_rad,
+        )  # fmt: skip
+
+    def of(self, chosen: np.ndarray) -> _Columns:
+        """Those of the profiles that are `chosen` (P,)."""
+        heights_nm, phases_rad = self.heights_nm, self.phases_rad
+        if heights_nm is not None:
+            heights_nm = heights_nm[:, chosen]
+            there = np.isfinite(heights_nm).any(axis=(1, 2))
+            heights_nm, phases_rad = (heights_nm[there], phases_rad[there]) if there.any() else (None, None)
+        return _Columns(
+            x_nm=self.x_nm[chosen], y_nm=self.y_nm[chosen], surroundings=self.surroundings[:, chosen], heights_nm=heights_nm, phases_rad=phases_rad
+        )
+
+    def intensity(self, lines: Segments, plates: Plates, scene: Scene, specimen: Specimen) -> np.ndarray:
+        """(P, M) with those lines and that correction of the surfaces."""
+        physics = column_physics(scene, specimen, plates, specimen.spread) | {"slice_nm": max(scene.slice_nm, PROBE_SLICE_NM)}
+        every = column_values(
+            lines, specimen.g_image_inv_nm, specimen.two_beam, self.x_nm.ravel(), self.y_nm.ravel(),
+            *(values.ravel() for values in self.surroundings), fault_phase_rad=self.phases_rad,
+            fault_z_nm=None if self.heights_nm is None else self.heights_nm.reshape(len(self.heights_nm), -1), **physics,
+        )  # fmt: skip
+        return np.asarray(every[wanted_beam(scene, specimen)]).reshape(self.x_nm.shape)
 
 
 def _without(number: int, lines: Segments, plates: Plates, outcrops: tuple[HalfSpaces, ...]) -> tuple[Segments, Plates]:

@@ -60,7 +60,7 @@ class Specimen:
     foil_shape: FoilShape
     poisson_ratio: float
     stiffness_image_GPa: np.ndarray | None
-    kept: dict[tuple, tuple[PlateField, ...] | None] = field(default_factory=dict, repr=False)
+    kept: dict[tuple, Any] = field(default_factory=dict, repr=False)
 
     @property
     def two_beam_isotropic(self) -> bool:
@@ -127,9 +127,17 @@ def segments(scene: Scene, specimen: Specimen, lines: tuple | None = None, alone
     """Segments of the Scene's dislocations and of its discs of other matter, or of `lines`; `alone` as if each were the
     only one."""
     burgers_from_uvw = specimen.image_from_crystal @ scene.crystal.lattice_nm
-    discs, _ = disc_lines(scene.particles, scene.crystal, specimen.image_from_crystal)
+    discs, _ = _discs(scene, specimen)
     chosen = (*scene.dislocations, *discs) if lines is None else lines
     return segments_of(chosen, burgers_from_uvw, continuation_nm(scene), alone, lambda *ends: _onward(specimen.foil_shape, *ends))
+
+
+def _discs(scene: Scene, specimen: Specimen) -> tuple[list[Dislocation], list[StackingFault]]:
+    """Lines and sheets of the Scene's discs of other matter; the Specimen keeps them."""
+    of = ("discs", scene.particles)
+    if of not in specimen.kept:
+        specimen.kept[of] = disc_lines(scene.particles, scene.crystal, specimen.image_from_crystal)
+    return specimen.kept[of]
 
 
 def _onward(shape: FoilShape, places_nm: np.ndarray, along: np.ndarray) -> np.ndarray:
@@ -245,7 +253,7 @@ def fault_sheets(scene: Scene, specimen: Specimen) -> tuple[np.ndarray, np.ndarr
     """
     x_nm, y_nm = np.meshgrid(*column_positions_nm(scene.shape, scene.pixel_nm))
     heights, phases = fault_heights(scene, specimen, x_nm, y_nm)
-    _, discs = disc_lines(scene.particles, scene.crystal, specimen.image_from_crystal)
+    _, discs = _discs(scene, specimen)
     if not discs:
         return heights, phases
     sheets: list[np.ndarray] = [] if heights is None else list(heights)
@@ -269,7 +277,7 @@ def sheet_heights(
     sheets: list[np.ndarray] = [] if heights is None else list(heights)
     values: list[np.ndarray] = [] if phases is None else list(phases)
     own = len(sheets)
-    for disc in disc_lines(scene.particles, scene.crystal, specimen.image_from_crystal)[1]:
+    for disc in _discs(scene, specimen)[1]:
         phase = _phase_rad(disc, scene, specimen)
         low, high = disc.outline_nm[:, :2].min(axis=0), disc.outline_nm[:, :2].max(axis=0)
         near = np.flatnonzero((x_nm >= low[0]) & (x_nm <= high[0]) & (y_nm >= low[1]) & (y_nm <= high[1]))

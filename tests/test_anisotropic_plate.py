@@ -222,7 +222,7 @@ def test_isotropic_stiffness_gives_the_isotropic_correction(normal):
     mine = plate_corrections(MIXED, G, faces, stiffness_image_GPa=isotropic_stiffness(), **options)[0]
     closed = at_points(plate_correction(MIXED, G, faces, **options), faces, points)
     error = at_points(mine, faces, points) - closed
-    assert np.sqrt((error**2).mean()) < 0.01 * np.sqrt((closed**2).mean())
+    assert np.sqrt((error**2).mean()) < 3e-4 * np.sqrt((closed**2).mean())
 
 
 def twist_series(x, y, z, half_nm):
@@ -252,10 +252,11 @@ def test_end_on_screw_along_c_follows_the_series_with_stretched_depth(metal):
         assert error < 1e-3 / 2 and error < 2e-2 / r
 
 
+@pytest.mark.parametrize("metal", ["cu", "zn", "w"])
 @pytest.mark.parametrize("normal", [(0, 0, 1), (0.3, -0.5, 1)])
-def test_tractions_vanish_on_both_faces_of_copper(normal):
-    stiffness, faces = turned_copper(), FoilFaces.flat(100, (200, 200), normal)
-    n, rng, c = faces.normal_image, np.random.default_rng(1), stiffness_tensor(turned_copper())
+def test_tractions_vanish_on_both_faces(normal, metal):
+    stiffness, faces = METALS[metal], FoilFaces.flat(100, (200, 200), normal)
+    n, rng, c = faces.normal_image, np.random.default_rng(1), stiffness_tensor(stiffness)
     along = np.cross(n, [[1, 0, 0], [0, 1, 0]])
     plates = [
         plate_corrections(MIXED, np.eye(3), faces, poisson_ratio=NU, stiffness_image_GPa=stiffness, core_nm=CORE_NM, direction=e)
@@ -272,7 +273,7 @@ def test_tractions_vanish_on_both_faces_of_copper(normal):
         ], axis=1) + distortion(lines, points, stiffness, CORE_NM)  # fmt: skip
         left = np.einsum("ijms,j,pms->pi", c, n, gradient)
         bulk = np.einsum("ijms,j,pms->pi", c, n, distortion(MIXED, points, stiffness, CORE_NM))
-        assert np.sqrt((left**2).mean()) < 0.05 * np.sqrt((bulk**2).mean())
+        assert np.sqrt((left**2).mean()) < 0.03 * np.sqrt((bulk**2).mean())
 
 
 def test_several_contractions_are_each_alone_and_bad_input_is_refused():

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from physics.strain import plate
 from physics.strain.foil_frame import ENDLESS_NM, FoilFaces
 from physics.strain.isotropic import distortion, isotropic_stiffness
 from physics.strain.line_waves import DEEPEST, line_waves
@@ -8,7 +9,7 @@ from physics.strain.outcrop import table_angles_rad
 from physics.strain.outcrop_waves import add_differences, kinked_lines, kinked_transforms
 from physics.strain.plate_grid import Box
 from physics.strain.plate_levels import SHARES, handed_on
-from physics.strain.plate_lines import PlateLines, led_off
+from physics.strain.plate_lines import PlateLines, led_off, squared
 from physics.strain.plate_modes import isotropic_stress
 from physics.strain.segments import Segments
 
@@ -148,3 +149,36 @@ def test_what_levels_hand_on_is_flat_for_long_waves():
     kept = 1 - handed_on(0, k, 100.0)
     assert np.polyfit(np.log(k), np.log(kept), 1)[0] > 5.8  # so that no force or moment of a level is amplified, as 1/k^3
     assert handed_on(0, np.array([10 / SHARES[0] / 100]), 100.0) == 0
+
+
+def test_small_loops_count_by_their_area_and_others_stay():
+    angles, tilt = 2 * np.pi * np.arange(10) / 10, np.array([[1, 0, 0.4], [0.2, 1, 0]])
+    vertices = 2.0 * np.stack([np.cos(angles), np.sin(angles)], axis=1) @ tilt + [3, 4, 5]
+    open_line = np.array([[0.0, 0, 0], [1, 0, 0], [2, 1, 0], [2, 2, 1], [3, 2, 1], [3, 3, 1]])
+    start = np.concatenate([open_line[:-1], vertices, 10 * vertices])
+    end = np.concatenate([open_line[1:], np.roll(vertices, -1, axis=0), np.roll(10 * vertices, -1, axis=0)])
+    lines = Segments(start_nm=start, end_nm=end, burgers_nm=np.tile(BURGERS_NM, (25, 1)), line=np.repeat([0, 1, 2], [5, 10, 10]))
+    found, number = squared(lines, 8.0)
+    kept = np.r_[0:5, 15:25]
+    assert np.array_equal(found.start_nm[number[kept]], start[kept]) and np.array_equal(found.line[number[kept]], lines.line[kept])
+    square = found.start_nm[found.line == 1]
+    assert square.shape == (4, 3) and np.array_equal(found.end_nm[found.line == 1], np.roll(square, -1, axis=0))
+    area, own = (np.cross(v - v.mean(axis=0), np.roll(v, -1, axis=0) - v.mean(axis=0)).sum(axis=0) / 2 for v in (vertices, square))
+    assert np.allclose(own, area) and np.allclose(square.mean(axis=0), vertices.mean(axis=0), atol=0.3)
+
+
+def test_a_foil_of_small_loops_is_relaxed_as_if_every_side_were_summed(monkeypatch):
+    rng, faces, parts = np.random.default_rng(0), FoilFaces.flat(60, (80, 80)), []
+    angles = 2 * np.pi * np.arange(12) / 12
+    for n in range(40):
+        u, v = np.linalg.qr(rng.normal(size=(3, 3)))[0][:2]
+        circle = rng.uniform(1, 3) * (np.outer(np.cos(angles), u) + np.outer(np.sin(angles), v)) + rng.uniform(-1, 1, 3) * [35, 35, 26]
+        parts.append((circle, np.roll(circle, -1, axis=0), np.tile(0.2 * np.cross(u, v), (12, 1)), np.full(12, n)))
+    start, end, burgers, line = (np.concatenate(p) for p in zip(*parts))
+    loops = Segments(start_nm=start, end_nm=end, burgers_nm=burgers, line=line)
+    coefficients = []
+    for steps in (plate.SQUARED_STEPS, 0.0):
+        monkeypatch.setattr(plate, "SQUARED_STEPS", steps)
+        coefficients.append(plate.plate_correction(loops, [4.0, 2, 1], faces, poisson_ratio=NU, core_nm=0.5).coefficients)
+    error = coefficients[0] - coefficients[1]
+    assert 0 < np.sqrt((error**2).mean()) < 0.15 * np.sqrt((coefficients[1] ** 2).mean())

@@ -81,6 +81,8 @@ SHIFT_POWER, REACH_POWER = 0.4, 1.3
 STRETCH = 2.5
 # Sine of the angle to the face below which a line grazes it: no H, its load is left to the grid's waves.
 GRAZING = 0.15
+# Loops up to that many grid steps wide count for a plate by their area alone.
+SQUARED_STEPS = 2.0
 
 # Of outcrops that reach as far as their tables do: nothing of them is left to a grid.
 ENDLESS_WINDOW_NM = 1e9
@@ -248,7 +250,7 @@ class _Plate:
         kx, ky = wave_vectors(box, self.faces)
         kinds = np.zeros(len(self.cut.place_nm), dtype=np.int64)
         kinds[self.cut.steep(GRAZING)] = 1 + self.ends.kinds
-        load, own = self.waves(plate_lines(self.cut, self.faces, 0.0, kinds), box, kx, ky)
+        load, own = self.waves(plate_lines(self.cut, self.faces, 0.0, kinds, SQUARED_STEPS * box.step_nm), box, kx, ky)
         # What is left to coarser grids: waves in the corner about k = 0.
         share = handed_on(0, np.hypot(kx, ky), self.thickness_nm)
         rows, columns = (np.flatnonzero(share.max(axis=axis) > 0) for axis in (1, 0))

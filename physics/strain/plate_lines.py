@@ -14,6 +14,7 @@ import numpy as np
 
 from physics.strain.foil_frame import ENDLESS_NM, ON_FACE_NM, CutLines, FoilFaces, heights_nm, merged
 from physics.strain.plate_grid import Box, first_nm
+from physics.strain.segments import Segments
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -52,10 +53,14 @@ def _rigid(points_nm: np.ndarray, faces: FoilFaces) -> np.ndarray:
     return (points_nm - middle) @ faces.foil_from_image.T
 
 
-def plate_lines(cut: CutLines, faces: FoilFaces, chord_nm: float, kinds: np.ndarray) -> PlateLines:
-    """All lines, inner parts joined to chords of at most a length, and their continuation; `kinds` (O,) of outcrops."""
+def plate_lines(cut: CutLines, faces: FoilFaces, chord_nm: float, kinds: np.ndarray, smallest_nm: float = 0.0) -> PlateLines:
+    """All lines, inner parts joined to chords of at most a length, and their continuation; `kinds` (O,) of outcrops.
+
+    Loops no larger than `smallest_nm` are squares of the same area: many point defects and precipitates would have ten sides each.
+    """
     rotation = faces.foil_from_image
-    inside, out, count = merged(cut.inside, chord_nm), cut.continuation, len(cut.place_nm)
+    inside, number = squared(merged(cut.inside, chord_nm), smallest_nm)
+    out, count = cut.continuation, len(cut.place_nm)
     place = outcrops_in_plate(cut, faces)
     start, end = in_plate(inside.start_nm, faces), in_plate(inside.end_nm, faces)
     half = faces.thickness_nm / 2
@@ -72,12 +77,40 @@ def plate_lines(cut: CutLines, faces: FoilFaces, chord_nm: float, kinds: np.ndar
     outcrops[0, len(start) : len(start) + count] = kinds
     if kinds.any():
         ends_here = _ends_there(cut)
-        outcrops[ends_here.astype(int), cut.owner] = kinds
+        outcrops[ends_here.astype(int), number[cut.owner]] = kinds
     return PlateLines(
         outcrops=outcrops,
         start_nm=np.concatenate([start, place, corner[level], foot]), end_nm=np.concatenate([end, corner, foot[level], far]),
         burgers_nm=np.concatenate([inside.burgers_nm @ rotation.T, b, b[level], b]),
     )  # fmt: skip
+
+
+def squared(segments: Segments, largest_nm: float) -> tuple[Segments, np.ndarray]:
+    """Closed lines of more than four segments and at most that width as four of their vertices, spread out to the same area.
+
+    They come last; returned second are the numbers (S,) that the segments given have now, those of such lines without meaning.
+    """
+    first = np.flatnonzero(np.r_[True, segments.line[1:] != segments.line[:-1]]) if len(segments) else np.zeros(0, int)
+    keep, parts = np.ones(len(segments), dtype=bool), []
+    for a, b in zip(first, np.r_[first[1:], len(segments)]):
+        vertices = segments.start_nm[a:b]
+        if b - a <= 4 or np.ptp(vertices, axis=0).max() > largest_nm:
+            continue
+        # Whole loops alone: every segment begins where another one ends.
+        if np.abs(segments.end_nm[a:b] - np.roll(vertices, -1, axis=0)).max() < ON_FACE_NM:
+            middle = vertices.mean(axis=0)
+            square = vertices[(np.arange(4) * (b - a)) // 4] - middle
+            square = middle + square * np.sqrt(_area(vertices - middle) / _area(square))
+            keep[a:b] = False
+            parts.append((square, np.roll(square, -1, axis=0), np.tile(segments.burgers_nm[a], (4, 1)), np.full(4, segments.line[a])))
+    rest = segments.start_nm[keep], segments.end_nm[keep], segments.burgers_nm[keep], segments.line[keep]
+    start, end, burgers, line = (np.concatenate(p) for p in zip(rest, *parts))
+    return Segments(start_nm=start, end_nm=end, burgers_nm=burgers, line=line), np.cumsum(keep) - 1
+
+
+def _area(vertices: np.ndarray) -> float:
+    """Area enclosed by vertices (V, 3)."""
+    return float(np.linalg.norm(np.cross(vertices, np.roll(vertices, -1, axis=0)).sum(axis=0)) / 2)
 
 
 def outcrops_in_plate(cut: CutLines, faces: FoilFaces) -> np.ndarray:
