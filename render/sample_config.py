@@ -165,7 +165,7 @@ class BeamConfig:
     row: Draw = default_draw(None)
     beams_hkl: Draw = default_draw(None)
     dark_field_of: Draw = default_draw(None)
-    convergence_mrad: Draw = default_draw({"weighted": [[0, 1], [{"log_uniform": [0.2, 2]}, 1]]})
+    convergence_mrad: Draw = default_draw({"weighted": [[0, 2], [{"log_uniform": [0.2, 2]}, 2], [{"uniform": [1.5, 5]}, 1]]})
     aperture_mrad: Draw = default_draw(None)
     energy_spread_eV: Draw = default_draw(0.0)
     series: tuple[Any, ...] = ()

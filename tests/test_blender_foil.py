@@ -20,6 +20,7 @@ from physics.relief import Relief
 from physics.tear import Tear
 from render.blender import blender_columns, renderer_name
 from render.blender.foil import cast_buffers
+from render.blender.meshes import with_nearest
 from render.foil import FoilColumns, FoilMaps, FoilShape, foil_maps
 from render.intensity import noise_free_intensity
 from render.scene import Scene
@@ -203,3 +204,13 @@ def test_rolled_lips_absorb_and_need_blender():
     assert gap_under_a_roll.sum() > 50
     expected = np.exp(-2 * np.pi * roll / specimen.two_beam.xi_0_prime_nm)
     np.testing.assert_allclose(image[gap_under_a_roll], expected[gap_under_a_roll], rtol=1e-5)
+
+
+def test_a_ray_that_meets_edges_from_every_side_is_taken_as_the_nearest_one():
+    values = np.arange(24.0).reshape(3, 4, 2)
+    torn = np.zeros((3, 4), dtype=bool)
+    assert with_nearest(values, torn) is values
+    torn[0, :2] = True
+    filled = with_nearest(values, torn)
+    assert np.array_equal(filled[0, 0], values[1, 0]) and np.array_equal(filled[~torn], values[~torn])
+    assert filled[0, 1].tolist() in (values[1, 1].tolist(), values[0, 2].tolist())

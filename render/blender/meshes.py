@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+from scipy.ndimage import distance_transform_edt
 from scipy.spatial import ConvexHull
 
 from physics.boundary import GrainBoundary
@@ -185,3 +186,10 @@ def _between(axis_nm: np.ndarray, low_nm: float, high_nm: float, step_nm: float)
 
 def _grid(reach_nm: np.ndarray, columns: int, rows: int) -> tuple[np.ndarray, np.ndarray]:
     return tuple(np.meshgrid(np.linspace(-reach_nm[0], reach_nm[0], columns), np.linspace(-reach_nm[1], reach_nm[1], rows)))
+
+
+def with_nearest(values: np.ndarray, torn: np.ndarray) -> np.ndarray:
+    """`values` (Y, X, ...) with those of the nearest pixel that is not torn where `torn` (Y, X)."""
+    if not torn.any():
+        return values
+    return values[tuple(distance_transform_edt(torn, return_distances=False, return_indices=True))]
