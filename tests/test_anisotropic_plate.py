@@ -2,6 +2,7 @@ import math
 
 import numpy as np
 import pytest
+from scipy.linalg import expm
 
 from physics.contrast.columns import ColumnGrid, column_image
 from physics.contrast.two_beam import TwoBeam
@@ -148,6 +149,37 @@ def test_waves_of_a_loop_are_those_of_its_tractions(metal, loop):
         sheet = tractions(start, end, LOOP_BURGERS_NM, np.stack([x, y, 0 * x + z], axis=1), stiffness).reshape(3, count, count)
         summed = np.fft.rfft2(sheet) * step**2
         assert np.abs(closed[face] - summed)[:, chosen].max() < 2e-3 * np.abs(summed).max()
+
+
+@pytest.mark.parametrize("metal", METALS)
+def test_waves_of_a_deep_loop_are_those_of_matrix_exponentials(metal):
+    """Mura's integral with the Green function's transform as it stands, no eigenvalues: quadrature along the sides of a loop."""
+    half, stiffness = 30.0, METALS[metal]
+    plate, c, permutation = impedance(stiffness), stiffness_tensor(stiffness), np.zeros((3, 3, 3))
+    for i, j, k in ((0, 1, 2), (1, 2, 0), (2, 0, 1)):
+        permutation[i, j, k], permutation[i, k, j] = 1, -1
+    start = 3 * LOOPS["skew"] + [0, 0, 5]
+    end, nodes, weights = np.roll(start, -1, axis=0), *np.polynomial.legendre.leggauss(24)
+    angle_numbers, sizes = [5, 77, 140, 301], np.array([0.05, 0.15, 0.3])
+    for number in angle_numbers:
+        angle, p, y = plate.angles_rad[number], plate.decay[number], plate.compliance[number]
+        m, up = np.array([math.cos(angle), math.sin(angle), 0]), np.array([0, 0, 1.0])
+        force = -np.linalg.solve(y.conj() - y, y.conj())
+        for k in sizes:
+            closed, _ = line_waves(start, end, LOOP_BURGERS_NM, np.zeros((2, 4), int),
+                                   np.stack([(v[:, :2] @ m[:2])[:, None] * k / (2 * np.pi) * [1, 0] for v in (start, end)]),
+                                   np.array([[0.0, k * m[0]]]), np.array([[0.0, k * m[1]]]), half, plate)  # fmt: skip
+            expected = np.zeros((2, 3), complex)
+            for a, b in zip(start, end):
+                for x, w in zip((nodes + 1) / 2, weights / 2):
+                    at, t = a + x * (b - a), b - a
+                    for face, z in enumerate((half, -half)):
+                        above = face == 0
+                        p_, y_, force_ = (v if above else v.conj() for v in (p, y, force))
+                        wave = expm(1j * k * p_ * (z - at[2])) * np.exp(-1j * k * (m @ at)) * (1 if above else -1)
+                        middle = np.einsum("ir,nrs,sp->inp", y_, np.einsum("n,rs->nrs", m, wave) + np.einsum("n,rs->nrs", up, p_ @ wave), force_)
+                        expected[face] += w * np.einsum("aij,jnh,h,imp,pmqn,q->a", c[:, 2], permutation, t, middle, c, LOOP_BURGERS_NM[0])
+            assert np.abs(closed[:, :, 0, 1] - expected).max() < 5e-4 * max(np.abs(expected).max(), 1e-2)
 
 
 @pytest.mark.parametrize("side", [1.0, -1.0])

@@ -375,7 +375,7 @@ def test_foils_of_real_networks_have_lines_inside(file, burgers_nm, material, sh
 def test_convergence_comes_by_chance_with_two_beams_alone():
     """More beams, or the inelastic electrons of an aperture, take hundreds of plane waves for each cone: asked for, not drawn."""
     drawn = [sample(config("loop"), 3, i).beam.convergence_mrad for i in range(12)]
-    assert 2 < sum(c > 0 for c in drawn) < 11 and max(drawn) <= 2
+    assert 2 < sum(c > 0 for c in drawn) < 11 and max(drawn) <= 5
     for more in ({"row": [-1, 0, 1]}, {"beams_hkl": [[0, 0, 0], [2, 0, 0], [0, 2, 0]], "g_hkl": [2, 0, 0], "zone_axis_uvw": [0, 0, 1]}, {"aperture_mrad": 3}):
         assert all(sample(config("loop", material="al", beam=more, foil={"bend_mrad": 0}), 3, i).beam.convergence_mrad == 0 for i in range(4))
         assert sample(config("loop", material="al", beam=more | {"convergence_mrad": 0.5}, foil={"bend_mrad": 0}), 3).beam.convergence_mrad == 0.5

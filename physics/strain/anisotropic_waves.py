@@ -56,11 +56,13 @@ def line_waves(
     chained[1:] = (start[1:] == end[:-1]).all(axis=1)
     columns = -(-kx.shape[1] // LANES) * LANES
     across, up = powers(shifts[:, :, 0], columns), powers(shifts[:, :, 1], kx.shape[0] // 2 + 1)
-    if _least_gap(plate) < WIDE:
-        single_from_inv_nm = math.inf
+    deepest, gap = DEEPEST, max(_least_gap(plate), NEAR)
+    if gap < WIDE:
+        # Waves of eigenvalues near each other are large and cancel: none may be left out before the others are.
+        single_from_inv_nm, deepest = math.inf, DEEPEST - 2 * math.log(gap)
     over_threads(
         _rows, kx.shape[0], start, end, burgers, chained, outcrops, across, up, across.astype(np.float32), up.astype(np.float32),
-        kx, ky, half_nm, *_tables(plate), single_from_inv_nm, out,
+        kx, ky, half_nm, deepest, *_tables(plate), single_from_inv_nm, out,
     )  # fmt: skip
     return out[0], out[1:]
 
@@ -197,7 +199,7 @@ def _sources(angle, decay, compliance, stiffness, p, d, w):
 
 @numba.njit(cache=True, error_model="numpy", nogil=True)
 def _rows(
-    begin, end, start, stop, burgers, chained, outcrops, across, up, across_single, up_single, kx, ky, half, decay, compliance, stiffness,
+    begin, end, start, stop, burgers, chained, outcrops, across, up, across_single, up_single, kx, ky, half, deepest, decay, compliance, stiffness,
     single_from, out,
 ):  # fmt: skip
     # k and its direction; for each p real and imaginary part, and the matrices of its lines.
@@ -234,9 +236,9 @@ def _rows(
                 height = half if face == 0 else -half
                 for n in range(3):
                     if least < single_from:
-                        _add_mode(waves, modes[n], matrices[n], decays[n], height, start, stop, burgers, chained, outcrops, across, up, row, sense, first, tractions)
+                        _add_mode(waves, modes[n], matrices[n], decays[n], deepest, height, start, stop, burgers, chained, outcrops, across, up, row, sense, first, tractions)
                     else:
-                        _add_mode(single_waves, single_modes[n], matrices[n], decays[n], height, start, stop, burgers, chained, outcrops,
+                        _add_mode(single_waves, single_modes[n], matrices[n], decays[n], deepest, height, start, stop, burgers, chained, outcrops,
                                   across_single, up_single, row, sense, first, tractions)  # fmt: skip
                 tractions[0] += tractions[1] + tractions[2]
                 for part in range(3):
@@ -249,10 +251,11 @@ def _rows(
 
 @numba.njit(cache=True, error_model="numpy")
 def _add_mode(
-    waves, p, matrices, decay, height, start, stop, burgers, chained, outcrops, across, up, row, sense, first, tractions
+    waves, p, matrices, decay, deepest, height, start, stop, burgers, chained, outcrops, across, up, row, sense, first, tractions
 ):  # fmt: skip
     """Add to `tractions` (3, 6 LANES) on the plane at `height` what all segments put there by one p, whose least k Im p is `decay`.
 
+    Ends that have decayed by more than exp(-deepest) are left out.
     In the precision of `waves`. All in one place: handing arrays on for each segment would take as long as the sums.
     """
     real = waves.dtype.type
@@ -268,7 +271,7 @@ def _add_mode(
         above, above_stop = height - start[n, 2], height - stop[n, 2]
         side = 1.0 if above + above_stop > 0 else -1.0
         d1, d2 = side * above, side * above_stop
-        if decay * min(d1, d2) > DEEPEST:
+        if decay * min(d1, d2) > deepest:
             known = False
             continue
         turn = real(side)
@@ -313,7 +316,7 @@ def _add_mode(
             part = 0 if side > 0 else 3
             one, two = unit, unit
             if kind > 0:
-                if of_outcrop == 0 and decay * max(d1, d2) > DEEPEST:
+                if of_outcrop == 0 and decay * max(d1, d2) > deepest:
                     continue
                 # An outcrop's end, and the other one.
                 this = (d1 == 0.0) == (of_outcrop == 1)
